@@ -28,10 +28,13 @@ static inline uint64_t pc_random_next(struct pc_random *random)
     return z ^ (z >> 31);
 }
 
+/* The product of two 64-bit numbers; __extension__ because ISO C has no name for it. */
+__extension__ typedef unsigned __int128 pc_product;
+
 /* Uniform in [0, bound); bound > 0. The bias is below bound / 2^64. */
 static inline uint64_t pc_random_below(struct pc_random *random, uint64_t bound)
 {
-    return (uint64_t)(((unsigned __int128)pc_random_next(random) * bound) >> 64);
+    return (uint64_t)(((pc_product)pc_random_next(random) * bound) >> 64);
 }
 
 /* Uniform in [0, 1), 53 bits. */
