@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernel: the real machine. Nothing here decides anything; it only turns errno into a result. */
+#include "runtime/kernel.h"
+
+#include "base/check.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PC_NS_PER_S  1000000000u
+#define PC_NS_PER_MS 1000000u
+
+static int linux_socket(const struct pc_kernel *kernel, int family, int type, int protocol)
+{
+    int fd = socket(family, type, protocol);
+    return fd >= 0 ? fd : -errno;
+}
+
+static int linux_bind(const struct pc_kernel *kernel, int fd, const struct sockaddr *address,
+                      socklen_t bytes)
+{
+    return bind(fd, address, bytes) == 0 ? 0 : -errno;
+}
+
+static int linux_listen(const struct pc_kernel *kernel, int fd, int backlog)
+{
+    return listen(fd, backlog) == 0 ? 0 : -errno;
+}
+
+static int linux_accept4(const struct pc_kernel *kernel, int fd, struct sockaddr *address,
+                         socklen_t *bytes, int flags)
+{
+    int accepted = accept4(fd, address, bytes, flags);
+    return accepted >= 0 ? accepted : -errno;
+}
+
+static int linux_connect(const struct pc_kernel *kernel, int fd, const struct sockaddr *address,
+                         socklen_t bytes)
+{
+    return connect(fd, address, bytes) == 0 ? 0 : -errno;
+}
+
+static ssize_t linux_recv(const struct pc_kernel *kernel, int fd, void *into, size_t bytes,
+                          int flags)
+{
+    ssize_t count = recv(fd, into, bytes, flags);
+    return count >= 0 ? count : -errno;
+}
+
+static ssize_t linux_recvmsg(const struct pc_kernel *kernel, int fd, struct msghdr *message,
+                             int flags)
+{
+    ssize_t count = recvmsg(fd, message, flags);
+    return count >= 0 ? count : -errno;
+}
+
+static ssize_t linux_send(const struct pc_kernel *kernel, int fd, const void *from, size_t bytes,
+                          int flags)
+{
+    ssize_t count = send(fd, from, bytes, flags);
+    return count >= 0 ? count : -errno;
+}
+
+static ssize_t linux_sendmsg(const struct pc_kernel *kernel, int fd, const struct msghdr *message,
+                             int flags)
+{
+    ssize_t count = sendmsg(fd, message, flags);
+    return count >= 0 ? count : -errno;
+}
+
+static int linux_shutdown(const struct pc_kernel *kernel, int fd, int how)
+{
+    return shutdown(fd, how) == 0 ? 0 : -errno;
+}
+
+static int linux_setsockopt(const struct pc_kernel *kernel, int fd, int level, int name,
+                            const void *value, socklen_t bytes)
+{
+    return setsockopt(fd, level, name, value, bytes) == 0 ? 0 : -errno;
+}
+
+static int linux_getsockopt(const struct pc_kernel *kernel, int fd, int level, int name,
+                            void *value, socklen_t *bytes)
+{
+    return getsockopt(fd, level, name, value, bytes) == 0 ? 0 : -errno;
+}
+
+static int linux_getsockname(const struct pc_kernel *kernel, int fd, struct sockaddr *address,
+                             socklen_t *bytes)
+{
+    return getsockname(fd, address, bytes) == 0 ? 0 : -errno;
+}
+
+static int linux_getpeername(const struct pc_kernel *kernel, int fd, struct sockaddr *address,
+                             socklen_t *bytes)
+{
+    return getpeername(fd, address, bytes) == 0 ? 0 : -errno;
+}
+
+static int linux_close(const struct pc_kernel *kernel, int fd)
+{
+    return close(fd) == 0 ? 0 : -errno;
+}
+
+static ssize_t linux_read(const struct pc_kernel *kernel, int fd, void *into, size_t bytes)
+{
+    ssize_t count = read(fd, into, bytes);
+    return count >= 0 ? count : -errno;
+}
+
+static ssize_t linux_write(const struct pc_kernel *kernel, int fd, const void *from, size_t bytes)
+{
+    ssize_t count = write(fd, from, bytes);
+    return count >= 0 ? count : -errno;
+}
+
+static int linux_lstat(const struct pc_kernel *kernel, const char *path, struct stat *out)
+{
+    return lstat(path, out) == 0 ? 0 : -errno;
+}
+
+static int linux_chmod(const struct pc_kernel *kernel, const char *path, mode_t mode)
+{
+    return chmod(path, mode) == 0 ? 0 : -errno;
+}
+
+static int linux_unlink(const struct pc_kernel *kernel, const char *path)
+{
+    return unlink(path) == 0 ? 0 : -errno;
+}
+
+static int linux_epoll_create1(const struct pc_kernel *kernel, int flags)
+{
+    int fd = epoll_create1(flags);
+    return fd >= 0 ? fd : -errno;
+}
+
+static int linux_epoll_ctl(const struct pc_kernel *kernel, int epoll_fd, int what, int fd,
+                           struct epoll_event *event)
+{
+    return epoll_ctl(epoll_fd, what, fd, event) == 0 ? 0 : -errno;
+}
+
+static struct timespec timespec_from_ns(uint64_t ns)
+{
+    return (struct timespec){
+        .tv_sec = (time_t)(ns / PC_NS_PER_S),
+        .tv_nsec = (long)(ns % PC_NS_PER_S),
+    };
+}
+
+/* Whole milliseconds, rounded up: the wait may end late but not early. */
+static int milliseconds_from_ns(uint64_t ns)
+{
+    if (ns == PC_FOREVER) {
+        return -1;
+    }
+    uint64_t ms = ns / PC_NS_PER_MS + (ns % PC_NS_PER_MS != 0);
+    return ms < INT32_MAX ? (int)ms : INT32_MAX;
+}
+
+static int linux_epoll_wait(const struct pc_kernel *kernel, int epoll_fd,
+                            struct epoll_event *events, int event_count_max, uint64_t timeout_ns)
+{
+    /* To look without waiting, and to wait for ever, every kernel has the older call. */
+    if (timeout_ns != 0 && timeout_ns != PC_FOREVER) {
+        struct timespec timeout = timespec_from_ns(timeout_ns);
+        int count = epoll_pwait2(epoll_fd, events, event_count_max, &timeout, NULL);
+        if (count >= 0) {
+            return count;
+        }
+        /* Linux before 5.11 says ENOSYS; some container profiles say EPERM to what they do not
+         * know, which this call itself never says. */
+        if (errno != ENOSYS && errno != EPERM) {
+            return -errno;
+        }
+    }
+    int count = epoll_wait(epoll_fd, events, event_count_max, milliseconds_from_ns(timeout_ns));
+    return count >= 0 ? count : -errno;
+}
+
+static int linux_poll(const struct pc_kernel *kernel, struct pollfd *fds, nfds_t count,
+                      uint64_t timeout_ns)
+{
+    struct timespec timeout = timespec_from_ns(timeout_ns);
+    int ready = ppoll(fds, count, timeout_ns == PC_FOREVER ? NULL : &timeout, NULL);
+    return ready >= 0 ? ready : -errno;
+}
+
+static int linux_eventfd(const struct pc_kernel *kernel, unsigned start, int flags)
+{
+    int fd = eventfd(start, flags);
+    return fd >= 0 ? fd : -errno;
+}
+
+static int linux_signalfd(const struct pc_kernel *kernel, int fd, const sigset_t *set, int flags)
+{
+    int out = signalfd(fd, set, flags);
+    return out >= 0 ? out : -errno;
+}
+
+static int linux_signal_mask(const struct pc_kernel *kernel, int how, const sigset_t *set,
+                             sigset_t *out_old)
+{
+    return -pthread_sigmask(how, set, out_old);
+}
+
+static uint64_t now_ns(clockid_t clock)
+{
+    struct timespec now;
+    int failed = clock_gettime(clock, &now);
+    PC_ASSERT(failed == 0);
+    (void)failed; /* a clock that Linux always has */
+    return (uint64_t)now.tv_sec * PC_NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t linux_clock_ns(const struct pc_kernel *kernel)
+{
+    return now_ns(CLOCK_MONOTONIC);
+}
+
+static uint64_t linux_realtime_ns(const struct pc_kernel *kernel)
+{
+    return now_ns(CLOCK_REALTIME);
+}
+
+static uint64_t linux_realtime_s(const struct pc_kernel *kernel)
+{
+    return now_ns(CLOCK_REALTIME) / PC_NS_PER_S;
+}
+
+static uint64_t linux_thread_cpu_ns(const struct pc_kernel *kernel)
+{
+    return now_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+static void *thread_main(void *arg)
+{
+    struct pc_thread *thread = arg;
+    if (thread->name != NULL) {
+        char name[16]; /* the kernel's limit, its zero included */
+        size_t bytes = strnlen(thread->name, sizeof(name) - 1);
+        memcpy(name, thread->name, bytes);
+        name[bytes] = 0;
+        (void)pthread_setname_np(pthread_self(), name); /* a name is a courtesy */
+    }
+    thread->run(thread->ctx);
+    return NULL;
+}
+
+/* Pinned before it starts, so that not even its stack is touched from another node. */
+static int attributes_pin(pthread_attr_t *attributes, int cpu)
+{
+    cpu_set_t *set = CPU_ALLOC(cpu + 1);
+    if (set == NULL) {
+        return ENOMEM;
+    }
+    size_t bytes = CPU_ALLOC_SIZE(cpu + 1);
+    CPU_ZERO_S(bytes, set);
+    CPU_SET_S(cpu, bytes, set);
+    int error = pthread_attr_setaffinity_np(attributes, bytes, set);
+    CPU_FREE(set);
+    return error;
+}
+
+static int linux_thread_start(const struct pc_kernel *kernel, struct pc_thread *thread)
+{
+    pthread_attr_t attributes;
+    int error = pthread_attr_init(&attributes);
+    if (error != 0) {
+        return -error;
+    }
+    if (thread->stack_bytes != 0) {
+        error = pthread_attr_setstacksize(&attributes, thread->stack_bytes);
+    }
+    if (error == 0 && thread->cpu >= 0) {
+        error = attributes_pin(&attributes, thread->cpu);
+    }
+    if (error == 0) {
+        pthread_t handle;
+        error = pthread_create(&handle, &attributes, thread_main, thread);
+        /* Nobody but the starter reads the handle: the new thread may be running already. */
+        thread->handle = error == 0 ? (uintptr_t)handle : 0;
+    }
+    (void)pthread_attr_destroy(&attributes); /* cannot fail on Linux */
+    return -error;
+}
+
+static int linux_thread_join(const struct pc_kernel *kernel, struct pc_thread *thread)
+{
+    return -pthread_join((pthread_t)thread->handle, NULL);
+}
+
+static void linux_sched_yield(const struct pc_kernel *kernel)
+{
+    (void)sched_yield(); /* cannot fail on Linux */
+}
+
+static int linux_mmap(const struct pc_kernel *kernel, size_t bytes, int protection, int flags,
+                      void **out_at)
+{
+    void *at = mmap(NULL, bytes, protection, flags, -1, 0);
+    if (at == MAP_FAILED) {
+        return -errno;
+    }
+    *out_at = at;
+    return 0;
+}
+
+static int linux_munmap(const struct pc_kernel *kernel, void *at, size_t bytes)
+{
+    return munmap(at, bytes) == 0 ? 0 : -errno;
+}
+
+static int linux_madvise(const struct pc_kernel *kernel, void *at, size_t bytes, int advice)
+{
+    return madvise(at, bytes, advice) == 0 ? 0 : -errno;
+}
+
+static int linux_random_bytes(const struct pc_kernel *kernel, void *into, size_t bytes)
+{
+    uint8_t *at = into;
+    while (bytes != 0) {
+        ssize_t count = getrandom(at, bytes, 0);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count < 0) {
+            return -errno;
+        }
+        at += count;
+        bytes -= (size_t)count;
+    }
+    return 0;
+}
+
+const struct pc_kernel *pc_kernel_linux(void)
+{
+    static const struct pc_kernel table = {
+        .socket = linux_socket,
+        .bind = linux_bind,
+        .listen = linux_listen,
+        .accept4 = linux_accept4,
+        .connect = linux_connect,
+        .recv = linux_recv,
+        .recvmsg = linux_recvmsg,
+        .send = linux_send,
+        .sendmsg = linux_sendmsg,
+        .shutdown = linux_shutdown,
+        .setsockopt = linux_setsockopt,
+        .getsockopt = linux_getsockopt,
+        .getsockname = linux_getsockname,
+        .getpeername = linux_getpeername,
+        .close = linux_close,
+        .read = linux_read,
+        .write = linux_write,
+        .lstat = linux_lstat,
+        .chmod = linux_chmod,
+        .unlink = linux_unlink,
+        .epoll_create1 = linux_epoll_create1,
+        .epoll_ctl = linux_epoll_ctl,
+        .epoll_wait = linux_epoll_wait,
+        .poll = linux_poll,
+        .eventfd = linux_eventfd,
+        .signalfd = linux_signalfd,
+        .signal_mask = linux_signal_mask,
+        .clock_ns = linux_clock_ns,
+        .realtime_ns = linux_realtime_ns,
+        .realtime_s = linux_realtime_s,
+        .thread_cpu_ns = linux_thread_cpu_ns,
+        .thread_start = linux_thread_start,
+        .thread_join = linux_thread_join,
+        .sched_yield = linux_sched_yield,
+        .mmap = linux_mmap,
+        .munmap = linux_munmap,
+        .madvise = linux_madvise,
+        .random_bytes = linux_random_bytes,
+    };
+    return &table;
+}
