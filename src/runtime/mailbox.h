@@ -2,23 +2,22 @@
 /*
  * mailbox: the only road from one core to another.
  *
- * A mailbox belongs to one core. It holds one incoming ring for every other core, one outbox towards
- * every other core, a list of control letters, and the flag that says whether its core sleeps.
+ * A mailbox belongs to one core. It holds one incoming ring for every other core, one outbox
+ * towards every other core, a list of control letters, and the flag that says whether its core
+ * sleeps.
  *
  * Owner    The core named by `index`; it alone drains, and it alone uses the outboxes. Other cores
  *          meet it in three places only: a ring's tail and slots, the control list, the sleep flag.
- * Memory   Reserved by create, which the owner core calls so that first touch places the rings on its
- *          node. Letters and control letters are embedded in their objects; nothing is allocated
- *          after boot.
- * Limits   Credits: so many requests may be unanswered from one core to another. A ring has room for
- *          a credit's worth of requests and of answers, so publishing an answer cannot fail. Requests
- *          beyond the credits wait in the outbox; pc_mailbox_waiting counts them.
- * Order    One sender's requests arrive as posted, and so do its answers. An answer may overtake a
- *          request that waits for a credit. Nothing is promised between senders.
- * Units    Counts are letters.
- * Cost     One exchange a batch; a system call only if the receiver sleeps.
- * Source   Lamport's single-producer ring (1983), with credits in place of the consumer's index:
- *          docs/decisions/0020-letters.md. Proofs: tests/spin/bell.pml, tests/spin/credits.pml.
+ * Memory   Reserved by create, which the owner core calls so that first touch places the rings on
+ * its node. Letters and control letters are embedded in their objects; nothing is allocated after
+ * boot. Limits   Credits: so many requests may be unanswered from one core to another. A ring has
+ * room for a credit's worth of requests and of answers, so publishing an answer cannot fail.
+ * Requests beyond the credits wait in the outbox; pc_mailbox_waiting counts them. Order    One
+ * sender's requests arrive as posted, and so do its answers. An answer may overtake a request that
+ * waits for a credit. Nothing is promised between senders. Units    Counts are letters. Cost One
+ * exchange a batch; a system call only if the receiver sleeps. Source   Lamport's single-producer
+ * ring (1983), with credits in place of the consumer's index: docs/decisions/0020-letters.md.
+ * Proofs: tests/spin/bell.pml, tests/spin/credits.pml.
  */
 #ifndef PC_RUNTIME_MAILBOX_H
 #define PC_RUNTIME_MAILBOX_H
@@ -70,7 +69,8 @@ int pc_mailbox_create(unsigned index, unsigned core_count, unsigned credits,
 /* Let `from` post to `to`; once per ordered pair, after both were created.  Core: boot. */
 void pc_mailbox_connect(struct pc_mailbox *from, struct pc_mailbox *to);
 
-/* After every loop has stopped; letters still inside stay their owners'. NULL is fine.  Core: boot. */
+/* After every loop has stopped; letters still inside stay their owners'. NULL is fine.  Core: boot.
+ */
 void pc_mailbox_destroy(struct pc_mailbox *box);
 
 /* ---- Sending ---- */
@@ -92,7 +92,8 @@ unsigned pc_mailbox_flush(struct pc_mailbox *box, pc_bell_fn *ring, void *ctx);
 /* The mailbox an outbox leads to; for pc_mailbox_must_ring.  Core: owner of the outbox. */
 struct pc_mailbox *pc_outbox_receiver(const struct pc_outbox *outbox);
 
-/* Requests posted and not yet published; after a flush: those that wait for credits.  Core: owner. */
+/* Requests posted and not yet published; after a flush: those that wait for credits.  Core: owner.
+ */
 unsigned pc_outbox_waiting(const struct pc_outbox *outbox);
 
 /* Requests that may still be published before an answer must come.  Core: owner. */
@@ -121,7 +122,8 @@ unsigned pc_mailbox_drain(struct pc_mailbox *box, unsigned budget, pc_letter_fn 
 /* All control letters, oldest first, linked by `next`; NULL when there is none.  Core: owner. */
 struct pc_control *pc_mailbox_take_control(struct pc_mailbox *box);
 
-/* Is there a letter or a control letter? May miss one that is just being published.  Core: owner. */
+/* Is there a letter or a control letter? May miss one that is just being published.  Core: owner.
+ */
 bool pc_mailbox_has_mail(const struct pc_mailbox *box);
 
 /* ---- Sleeping ---- */
