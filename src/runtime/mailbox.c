@@ -21,7 +21,7 @@
 #include <string.h>
 
 /* Letters taken from one sender before the next gets its turn: one batch. */
-#define LETTERS_PER_VISIT 16
+#define LETTERS_PER_TURN 16
 
 enum sleep_state { STATE_AWAKE = 0, STATE_ASLEEP = 1 };
 
@@ -63,13 +63,14 @@ struct pc_mailbox {
     struct pc_outbox *outboxes;
     _Atomic uint32_t *heads; /* letters taken from each sender, modulo 2^32 */
     /* Written by the owner at each turn. */
-    alignas(PC_CACHE_LINE) uint32_t visit_next;
+    alignas(PC_CACHE_LINE) uint32_t turn_index; /* the sender whose turn it is */
+    uint32_t turn_left;                         /* letters until it is another's, 1 or more */
     uint32_t requests_waiting;
     struct pc_outbox *dirty_first, **dirty_last;
 };
 static_assert(offsetof(struct pc_mailbox, control) == PC_CACHE_LINE, "control has its own line");
 static_assert(offsetof(struct pc_mailbox, index) == 2 * PC_CACHE_LINE, "constants keep clear");
-static_assert(offsetof(struct pc_mailbox, visit_next) == 3 * PC_CACHE_LINE, "and so does the rest");
+static_assert(offsetof(struct pc_mailbox, turn_index) == 3 * PC_CACHE_LINE, "and so does the rest");
 
 static void letter_list_init(struct letter_list *list)
 {
@@ -134,6 +135,7 @@ int pc_mailbox_create(unsigned index, unsigned core_count, unsigned credits,
     box->core_count = core_count;
     box->credits = credits;
     box->mask = (uint32_t)ring_slots - 1;
+    box->turn_left = LETTERS_PER_TURN;
     box->dirty_last = &box->dirty_first;
     box->tails = lines_reserve(core_count * sizeof(*box->tails));
     box->slots = lines_reserve(core_count * ring_slots * sizeof(*box->slots));
@@ -380,15 +382,17 @@ unsigned pc_mailbox_drain(struct pc_mailbox *box, unsigned budget, pc_letter_fn 
 {
     unsigned drained = 0;
     unsigned empty_in_a_row = 0;
-    /* The next drain goes on where this one stops, so a short budget starves nobody. */
     while (drained < budget && empty_in_a_row < box->core_count) {
-        unsigned from_index = box->visit_next;
-        box->visit_next = from_index + 1 == box->core_count ? 0 : from_index + 1;
-        unsigned share =
-            budget - drained < LETTERS_PER_VISIT ? budget - drained : LETTERS_PER_VISIT;
-        unsigned count = drain_sender(box, from_index, share, visit, ctx);
-        empty_in_a_row = count == 0 ? empty_in_a_row + 1 : 0;
+        unsigned wanted = budget - drained < box->turn_left ? budget - drained : box->turn_left;
+        unsigned count = drain_sender(box, box->turn_index, wanted, visit, ctx);
         drained += count;
+        box->turn_left -= count;
+        empty_in_a_row = count == 0 ? empty_in_a_row + 1 : 0;
+        /* A turn that the budget cuts goes on in the next drain: a short budget starves nobody. */
+        if (count < wanted || box->turn_left == 0) {
+            box->turn_index = box->turn_index + 1 == box->core_count ? 0 : box->turn_index + 1;
+            box->turn_left = LETTERS_PER_TURN;
+        }
     }
     return drained;
 }
