@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client: a closed-loop client in one file, for ratios of server CPU only.
+ *
+ * One thread holds N connections; each sends D requests in one piece, waits for all D replies,
+ * compares every byte of them, and sends the next D.  It says nothing about latency: a closed
+ * loop waits with its server.  Commands come on standard input, so that one process keeps its
+ * connections while others take their turns:
+ *
+ *   load              stores every key (memcached, redis); prints "loaded N"
+ *   run MILLISECONDS  prints "ran REQUESTS WALL_NS SERVER_CPU_NS CLIENT_CPU_NS"; returns when
+ *                     every request sent has been answered
+ *
+ * Owner    The only thread, pinned with --cpu.
+ * Limits   CLIENT_SEND_BYTES for the D requests sent in one piece.
+ * Units    SERVER_CPU_NS is the CPU clock of the process named with --server-pid, all its threads.
+ */
+#include <arpa/inet.h>
+#include <endian.h>
+#include <errno.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    CLIENT_KEYS = 1000,
+    CLIENT_BODY_BYTES_MAX = 64 * 1024,
+    CLIENT_DEPTH_MAX = 256,
+    CLIENT_SEND_BYTES = 1024 * 1024,
+    CLIENT_RECEIVE_BYTES = 256 * 1024,
+    CLIENT_EVENTS = 512,
+    CLIENT_MESSAGE_OVERHEAD = 128, /* the words around a key and a value, in any protocol */
+};
+
+enum protocol { PROTOCOL_FRAME, PROTOCOL_MEMCACHED, PROTOCOL_REDIS };
+
+struct message {
+    uint8_t *bytes;
+    size_t count;
+};
+
+/* What is sent and what must come back for one key. */
+struct exchange {
+    struct message request;
+    struct message reply;
+    struct message store;
+};
+
+struct connection {
+    int fd;
+    unsigned reply_index;     /* the reply being received, of `depth` */
+    size_t reply_bytes;       /* how much of it has come and was right */
+    uint16_t *exchange_index; /* what was asked, in order */
+};
+
+struct client {
+    enum protocol protocol;
+    const char *host;
+    uint16_t port;
+    unsigned connection_count;
+    unsigned depth;
+    unsigned body_bytes;
+    int cpu;
+    uint64_t random;
+    clockid_t server_clock;
+    bool has_server_clock;
+    int epoll_fd;
+    uint64_t deadline_ns;
+    uint64_t request_count;
+    unsigned busy_count; /* connections that wait for replies */
+    struct connection *connections;
+    struct exchange exchanges[CLIENT_KEYS];
+    struct epoll_event events[CLIENT_EVENTS];
+    uint8_t send_bytes[CLIENT_SEND_BYTES];
+    uint8_t receive_bytes[CLIENT_RECEIVE_BYTES];
+};
+
+__attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("client: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(1);
+}
+
+static uint64_t clock_read_ns(clockid_t clock)
+{
+    struct timespec now;
+    if (clock_gettime(clock, &now) != 0) {
+        die("clock: %s", strerror(errno));
+    }
+    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+/* xorshift64*: Vigna 2014; only spreads keys. */
+static uint64_t client_random(struct client *client)
+{
+    client->random ^= client->random >> 12;
+    client->random ^= client->random << 25;
+    client->random ^= client->random >> 27;
+    return client->random * 0x2545F4914F6CDD1DU;
+}
+
+static void message_add(struct message *message, const void *bytes, size_t count)
+{
+    memcpy(message->bytes + message->count, bytes, count);
+    message->count += count;
+}
+
+__attribute__((format(printf, 2, 3))) static void message_print(struct message *message,
+                                                                const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    message->count += (size_t)vsnprintf((char *)message->bytes + message->count,
+                                        CLIENT_MESSAGE_OVERHEAD, format, arguments);
+    va_end(arguments);
+}
+
+static struct message message_create(size_t body_bytes)
+{
+    struct message message = {.bytes = malloc(body_bytes + CLIENT_MESSAGE_OVERHEAD)};
+    if (message.bytes == NULL) {
+        die("out of memory");
+    }
+    return message;
+}
+
+/* The value every key has, the floor's included. */
+static void fill_value(uint8_t *value, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        value[i] = (uint8_t)('a' + i % 26);
+    }
+}
+
+static void exchange_init(struct exchange *exchange, enum protocol protocol, unsigned index,
+                          unsigned body_bytes)
+{
+    uint8_t value[CLIENT_BODY_BYTES_MAX];
+    char key[16];
+    fill_value(value, body_bytes);
+    const int key_bytes = snprintf(key, sizeof key, "key:%06u", index);
+    exchange->request = message_create(body_bytes);
+    exchange->reply = message_create(body_bytes);
+    exchange->store = message_create(body_bytes);
+    if (protocol == PROTOCOL_FRAME) {
+        const uint32_t frame_bytes = htobe32(body_bytes);
+        /* Bodies differ, so that swapped replies are seen. */
+        memcpy(value, key, body_bytes < (unsigned)key_bytes ? body_bytes : (unsigned)key_bytes);
+        message_add(&exchange->request, &frame_bytes, sizeof frame_bytes);
+        message_add(&exchange->request, value, body_bytes);
+        message_add(&exchange->reply, exchange->request.bytes, exchange->request.count);
+    } else if (protocol == PROTOCOL_MEMCACHED) {
+        message_print(&exchange->request, "get %s\r\n", key);
+        message_print(&exchange->reply, "VALUE %s 0 %u\r\n", key, body_bytes);
+        message_add(&exchange->reply, value, body_bytes);
+        message_print(&exchange->reply, "\r\nEND\r\n");
+        message_print(&exchange->store, "set %s 0 0 %u\r\n", key, body_bytes);
+        message_add(&exchange->store, value, body_bytes);
+        message_print(&exchange->store, "\r\n");
+    } else {
+        message_print(&exchange->request, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", key_bytes, key);
+        message_print(&exchange->reply, "$%u\r\n", body_bytes);
+        message_add(&exchange->reply, value, body_bytes);
+        message_print(&exchange->reply, "\r\n");
+        message_print(&exchange->store, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%u\r\n", key_bytes, key,
+                      body_bytes);
+        message_add(&exchange->store, value, body_bytes);
+        message_print(&exchange->store, "\r\n");
+    }
+}
+
+static void connection_open(struct client *client, struct connection *connection)
+{
+    const int on = 1;
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_port = htons(client->port)};
+    if (inet_pton(AF_INET, client->host, &name.sin_addr) != 1) {
+        die("no such address: %s", client->host);
+    }
+    connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connection->fd < 0 || connect(connection->fd, (struct sockaddr *)&name, sizeof name) != 0) {
+        die("connect to %s:%u: %s", client->host, client->port, strerror(errno));
+    }
+    (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    /* Without pacing timers where the kernel offers it; the server's end is left as found. */
+    (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", strlen("cubic"));
+    connection->exchange_index = calloc(client->depth, sizeof *connection->exchange_index);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = connection};
+    if (connection->exchange_index == NULL ||
+        epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
+        die("epoll: %s", strerror(errno));
+    }
+}
+
+/* A blocking socket: what does not fit waits, and the server must read to make room. */
+static void send_all(int fd, const uint8_t *bytes, size_t count)
+{
+    while (count > 0) {
+        const ssize_t sent = send(fd, bytes, count, MSG_NOSIGNAL);
+        if (sent < 0) {
+            die("send: %s", strerror(errno));
+        }
+        bytes += sent;
+        count -= (size_t)sent;
+    }
+}
+
+static void connection_ask(struct client *client, struct connection *connection)
+{
+    struct message batch = {.bytes = client->send_bytes};
+    for (unsigned i = 0; i < client->depth; i++) {
+        const uint16_t index = (uint16_t)((client_random(client) >> 32) % CLIENT_KEYS);
+        const struct message *request = &client->exchanges[index].request;
+        if (batch.count + request->count > CLIENT_SEND_BYTES) {
+            die("%u requests do not fit one send", client->depth);
+        }
+        connection->exchange_index[i] = index;
+        message_add(&batch, request->bytes, request->count);
+    }
+    connection->reply_index = 0;
+    connection->reply_bytes = 0;
+    send_all(connection->fd, batch.bytes, batch.count);
+}
+
+/* Compares what came with what must come; true when the last reply of the batch is whole. */
+static bool connection_check(struct client *client, struct connection *connection,
+                             const uint8_t *bytes, size_t count)
+{
+    while (count > 0) {
+        if (connection->reply_index == client->depth) {
+            die("%zu bytes more than were asked for", count);
+        }
+        const struct message *reply =
+            &client->exchanges[connection->exchange_index[connection->reply_index]].reply;
+        const size_t rest = reply->count - connection->reply_bytes;
+        const size_t part = rest < count ? rest : count;
+        if (memcmp(reply->bytes + connection->reply_bytes, bytes, part) != 0) {
+            die("wrong reply: '%.*s', wanted '%.*s'", (int)part, (const char *)bytes, (int)part,
+                (const char *)reply->bytes + connection->reply_bytes);
+        }
+        bytes += part;
+        count -= part;
+        connection->reply_bytes += part;
+        if (connection->reply_bytes == reply->count) {
+            connection->reply_bytes = 0;
+            connection->reply_index++;
+            client->request_count++;
+        }
+    }
+    return connection->reply_index == client->depth;
+}
+
+/* Reads once; asks again while the slice lasts. */
+static void connection_run(struct client *client, struct connection *connection, bool more)
+{
+    for (;;) {
+        const ssize_t got =
+            recv(connection->fd, client->receive_bytes, CLIENT_RECEIVE_BYTES, MSG_DONTWAIT);
+        if (got < 0 && errno == EAGAIN) {
+            return;
+        }
+        if (got <= 0) {
+            die("receive: %s", got == 0 ? "closed by the server" : strerror(errno));
+        }
+        const bool done = connection_check(client, connection, client->receive_bytes, (size_t)got);
+        if (done && more) {
+            connection_ask(client, connection);
+        } else if (done) {
+            client->busy_count--;
+        }
+        if (got < CLIENT_RECEIVE_BYTES) {
+            return;
+        }
+    }
+}
+
+static void client_run(struct client *client, uint64_t slice_ns)
+{
+    const uint64_t start_ns = clock_read_ns(CLOCK_MONOTONIC);
+    const uint64_t client_ns = clock_read_ns(CLOCK_PROCESS_CPUTIME_ID);
+    const uint64_t server_ns = client->has_server_clock ? clock_read_ns(client->server_clock) : 0;
+    uint64_t now_ns = start_ns;
+    client->request_count = 0;
+    client->busy_count = client->connection_count;
+    for (unsigned i = 0; i < client->connection_count; i++) {
+        connection_ask(client, &client->connections[i]);
+    }
+    while (client->busy_count > 0) {
+        const int count = epoll_wait(client->epoll_fd, client->events, CLIENT_EVENTS, 10000);
+        if (count <= 0) {
+            die("no reply for ten seconds");
+        }
+        now_ns = clock_read_ns(CLOCK_MONOTONIC);
+        for (int i = 0; i < count; i++) {
+            connection_run(client, client->events[i].data.ptr, now_ns - start_ns < slice_ns);
+        }
+    }
+    const uint64_t server_end_ns =
+        client->has_server_clock ? clock_read_ns(client->server_clock) : 0;
+    printf("ran %llu %llu %llu %llu\n", (unsigned long long)client->request_count,
+           (unsigned long long)(now_ns - start_ns), (unsigned long long)(server_end_ns - server_ns),
+           (unsigned long long)(clock_read_ns(CLOCK_PROCESS_CPUTIME_ID) - client_ns));
+    fflush(stdout);
+}
+
+/* Stores every key over the first connection, one at a time. */
+static void client_load(struct client *client)
+{
+    const char *const stored = client->protocol == PROTOCOL_REDIS ? "+OK\r\n" : "STORED\r\n";
+    const int fd = client->connections[0].fd;
+    for (unsigned i = 0; i < CLIENT_KEYS; i++) {
+        char answer[16] = "";
+        const struct message *store = &client->exchanges[i].store;
+        send_all(fd, store->bytes, store->count);
+        const ssize_t got = recv(fd, answer, strlen(stored), MSG_WAITALL);
+        if (got != (ssize_t)strlen(stored) || strcmp(answer, stored) != 0) {
+            die("store refused: '%s'", answer);
+        }
+    }
+    printf("loaded %d\n", CLIENT_KEYS);
+    fflush(stdout);
+}
+
+static void client_commands(struct client *client)
+{
+    char line[64];
+    unsigned long milliseconds;
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        if (strcmp(line, "load\n") == 0 && client->protocol != PROTOCOL_FRAME) {
+            client_load(client);
+        } else if (sscanf(line, "run %lu", &milliseconds) == 1) {
+            client_run(client, milliseconds * 1000000U);
+        } else {
+            die("unknown command: %s", line);
+        }
+    }
+}
+
+static unsigned number(const char *name, const char *text, unsigned long max)
+{
+    char *end;
+    const unsigned long value = strtoul(text, &end, 10);
+    if (end == text || *end != '\0' || value > max) {
+        die("--%s takes a number up to %lu, not '%s'", name, max, text);
+    }
+    return (unsigned)value;
+}
+
+static void client_flags(struct client *client, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"protocol", required_argument, NULL, 'x'}, {"host", required_argument, NULL, 'h'},
+        {"port", required_argument, NULL, 'p'},     {"connections", required_argument, NULL, 'c'},
+        {"pipeline", required_argument, NULL, 'd'}, {"body-bytes", required_argument, NULL, 'b'},
+        {"cpu", required_argument, NULL, 'u'},      {"server-pid", required_argument, NULL, 's'},
+        {"seed", required_argument, NULL, 'r'},     {NULL, 0, NULL, 0}};
+    static const char *const protocols[] = {"frame", "memcached", "redis"};
+    for (int flag; (flag = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (flag) {
+        case 'x':
+            client->protocol = PROTOCOL_FRAME;
+            while (strcmp(protocols[client->protocol], optarg) != 0) {
+                if (client->protocol++ == PROTOCOL_REDIS) {
+                    die("--protocol takes frame, memcached or redis");
+                }
+            }
+            break;
+        case 'h':
+            client->host = optarg;
+            break;
+        case 'p':
+            client->port = (uint16_t)number("port", optarg, UINT16_MAX);
+            break;
+        case 'c':
+            client->connection_count = number("connections", optarg, 20000);
+            break;
+        case 'd':
+            client->depth = number("pipeline", optarg, CLIENT_DEPTH_MAX);
+            break;
+        case 'b':
+            client->body_bytes = number("body-bytes", optarg, CLIENT_BODY_BYTES_MAX);
+            break;
+        case 'u':
+            client->cpu = (int)number("cpu", optarg, CPU_SETSIZE - 1);
+            break;
+        case 'r':
+            client->random = number("seed", optarg, UINT32_MAX);
+            break;
+        case 's':
+            if (clock_getcpuclockid((pid_t)number("server-pid", optarg, INT32_MAX),
+                                    &client->server_clock) != 0) {
+                die("no process %s", optarg);
+            }
+            client->has_server_clock = true;
+            break;
+        default:
+            exit(2);
+        }
+    }
+    if (client->port == 0 || client->connection_count == 0 || client->depth == 0) {
+        die("needs --port, and --connections and --pipeline of at least 1");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct client *client = calloc(1, sizeof *client);
+    if (client == NULL) {
+        return 1;
+    }
+    client->host = "127.0.0.1";
+    client->connection_count = 1;
+    client->depth = 1;
+    client->body_bytes = 100;
+    client->cpu = -1;
+    client_flags(client, argc, argv);
+    client->random = client->random * 2 + 0x9E3779B97F4A7C15U; /* never zero */
+    if (client->cpu >= 0) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET((size_t)client->cpu, &set);
+        if (sched_setaffinity(0, sizeof set, &set) != 0) {
+            die("cpu %d: %s", client->cpu, strerror(errno));
+        }
+    }
+    for (unsigned i = 0; i < CLIENT_KEYS; i++) {
+        exchange_init(&client->exchanges[i], client->protocol, i, client->body_bytes);
+    }
+    client->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    client->connections = calloc(client->connection_count, sizeof *client->connections);
+    if (client->epoll_fd < 0 || client->connections == NULL) {
+        die("start: %s", strerror(errno));
+    }
+    for (unsigned i = 0; i < client->connection_count; i++) {
+        connection_open(client, &client->connections[i]);
+    }
+    printf("ready\n");
+    fflush(stdout);
+    client_commands(client);
+    return 0;
+}

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pairs: servers side by side, slices in turn, ratios with their interval.
+
+A machine that drifts by tens of per cent within seconds cannot compare two figures taken one
+after the other. So all servers stay up together, each pinned to the same CPU; their clients stay
+connected, pinned to another; and short slices of load go round in random order. A ratio is formed
+within a round, and the figure is the median of the rounds with its order-statistic interval.
+
+Used by floor.py, placement.py and idle.py; needs nothing but Python's own library.
+"""
+
+import json
+import math
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def find_program(build, name):
+    """The path of one of our own programs inside the build folder."""
+    for path in (build / "bench" / name, build / "programs" / name, build / name):
+        if path.is_file():
+            return str(path)
+    raise SystemExit(f"no {name} under {build}: build it first, or name the folder with --build")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A server under test: started pinned to `cpus`, ended by close()."""
+
+    def __init__(self, name, command, port, cpus, protocol):
+        self.name, self.port, self.protocol = name, port, protocol
+        self.log = []
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=(lambda: os.sched_setaffinity(0, cpus)) if cpus else None,
+        )
+        self.pid = self.process.pid
+        self.wait_until_listening(command)
+
+    def wait_until_listening(self, command):
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise SystemExit(f"{' '.join(command)}: ended with {self.process.returncode}")
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.01)
+        raise SystemExit(f"{' '.join(command)}: does not listen")
+
+    def cpu_ns(self):
+        """The process CPU clock: every thread, ended ones too. The number is the kernel's
+        encoding of clock_getcpuclockid."""
+        return time.clock_gettime_ns((~self.pid << 3) | 2)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def split_arm(arm):
+    """`percore` or `percore=PATH`: the second compares a build that lies elsewhere."""
+    name, _, path = arm.partition("=")
+    return name, path
+
+
+def percore_command(build, arm, mode, port, cores, extra):
+    program = split_arm(arm)[1] or find_program(build, "percore")
+    if mode == "echo":
+        return [program, "echo", "127.0.0.1", str(port), str(cores), *extra]
+    command = [program, "cache", "-l", "127.0.0.1", "-p", str(port), "--cores", str(cores)]
+    return [*command, "-m", "256", "-c", "20000", "-u", "nobody", *extra]
+
+
+def start_server(arm, mode, build, cpus, cores=1, extra=()):
+    """Starts an arm: floor, floor-again, percore, percore-again, memcached or redis."""
+    port = free_port()
+    name = split_arm(arm)[0]
+    kind = name.removesuffix("-again")
+    protocol = "frame" if mode == "echo" else "memcached"
+    if kind == "floor":
+        program = split_arm(arm)[1] or find_program(build, "floor_epoll")
+        command = [program, mode, str(port)]
+    elif kind.startswith("percore"):
+        command = percore_command(build, arm, mode, port, cores, list(extra))
+    elif kind == "memcached" and mode == "get":
+        command = [shutil.which("memcached") or "memcached", "-t", str(cores), "-m", "256"]
+        command += ["-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody", "-c", "19000"]
+    elif kind == "redis" and mode == "get":
+        protocol = "redis"
+        command = [shutil.which("redis-server") or "redis-server", "--port", str(port)]
+        command += ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command += ["--io-threads", "1", "--maxclients", "19000", "--dir", "/tmp"]
+    else:
+        raise SystemExit(f"no arm '{arm}' for {mode}")
+    return Server(name, command, port, cpus, protocol)
+
+
+class Client:
+    """One process of client.c with its connections to one server."""
+
+    def __init__(self, build, server, connections, pipeline, body_bytes, cpu, seed, host=None):
+        command = [find_program(build, "closed_loop_client"), "--protocol", server.protocol]
+        command += ["--port", str(server.port), "--connections", str(connections)]
+        command += ["--pipeline", str(pipeline), "--body-bytes", str(body_bytes)]
+        command += ["--server-pid", str(server.pid), "--seed", str(seed)]
+        command += ["--host", host or "127.0.0.1"]
+        if cpu is not None:
+            command += ["--cpu", str(cpu)]
+        self.server = server
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.expect("ready")
+
+    def expect(self, word):
+        line = self.process.stdout.readline().split()
+        if not line or line[0] != word:
+            raise SystemExit(f"the client of {self.server.name} ended, wanted '{word}'")
+        return line[1:]
+
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def load(self):
+        if self.server.protocol != "frame":
+            self.tell("load")
+            self.expect("loaded")
+
+    def run(self, seconds):
+        """One slice: requests, wall, server CPU and client CPU in ns."""
+        self.tell(f"run {int(seconds * 1000)}")
+        return tuple(int(word) for word in self.expect("ran"))
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def interval(values, coverage=0.95):
+    """Median and the narrowest symmetric order-statistic interval of at least `coverage`."""
+    ordered = sorted(values)
+    count = len(ordered)
+    tail, rank = 0.0, 0
+    for k in range(count // 2):
+        tail += math.comb(count, k) / 2**count
+        if 1 - 2 * tail < coverage:
+            break
+        rank = k
+    return statistics.median(ordered), ordered[rank], ordered[count - 1 - rank]
+
+
+def read_text(path):
+    try:
+        return pathlib.Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def machine():
+    """What a reader must know to judge a figure."""
+    cpu = ""
+    for line in read_text("/proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            cpu = line.partition(":")[2].strip()
+            break
+    return {
+        "cpu": cpu,
+        "cpus": os.cpu_count(),
+        "kernel": os.uname().release,
+        "congestion": read_text("/proc/sys/net/ipv4/tcp_congestion_control"),
+        "loopback_rps": read_text("/sys/class/net/lo/queues/rx-0/rps_cpus"),
+        "load_average": read_text("/proc/loadavg").split()[:1],
+    }
+
+
+def commit():
+    """The commit measured; `+` when the tree differs from it."""
+    try:
+        git = ["git", "-C", str(ROOT)]
+        name = subprocess.check_output([*git, "rev-parse", "--short=12", "HEAD"], text=True).strip()
+        return name + ("+" if subprocess.call([*git, "diff", "--quiet", "HEAD"]) else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def print_json(record, out):
+    """One line for machines, to `out` (a file) or to standard output."""
+    record = {**record, "commit": commit(), "machine": machine()}
+    line = json.dumps(record, sort_keys=True)
+    if out:
+        with open(out, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    else:
+        print(line)
+
+
+def steal_ns():
+    """Time the hypervisor gave to others, all CPUs, from /proc/stat."""
+    return int(read_text("/proc/stat").split("\n", 1)[0].split()[8]) * 10_000_000
+
+
+def run_rounds(clients, rounds, slice_seconds, rng, warm_seconds=0.2):
+    """Per client name, one (requests, wall, server, client) per round."""
+    for client in clients:
+        client.run(warm_seconds)
+    samples = {client.server.name: [] for client in clients}
+    for _ in range(rounds):
+        order = list(clients)
+        rng.shuffle(order)
+        for client in order:
+            samples[client.server.name].append(client.run(slice_seconds))
+    return samples
+
+
+def numbers(text):
+    return [int(word) for word in text.split(",")]
+
+
+def note(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def new_rng(seed):
+    return random.Random(seed)
