@@ -10,6 +10,7 @@
  *   load              stores every key (memcached, redis); prints "loaded N"
  *   run MILLISECONDS  prints "ran REQUESTS WALL_NS SERVER_CPU_NS CLIENT_CPU_NS"; returns when
  *                     every request sent has been answered
+ *   pipeline D        from now on D, at most what --pipeline said
  *
  * Owner    The only thread, pinned with --cpu.
  * Limits   CLIENT_SEND_BYTES for the D requests sent in one piece.
@@ -70,6 +71,7 @@ struct client {
     uint16_t port;
     unsigned connection_count;
     unsigned depth;
+    unsigned depth_max;
     unsigned body_bytes;
     int cpu;
     uint64_t random;
@@ -199,7 +201,7 @@ static void connection_open(struct client *client, struct connection *connection
     (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     /* Without pacing timers where the kernel offers it; the server's end is left as found. */
     (void)setsockopt(connection->fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", strlen("cubic"));
-    connection->exchange_index = calloc(client->depth, sizeof *connection->exchange_index);
+    connection->exchange_index = calloc(client->depth_max, sizeof *connection->exchange_index);
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = connection};
     if (connection->exchange_index == NULL ||
         epoll_ctl(client->epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
@@ -340,11 +342,15 @@ static void client_commands(struct client *client)
 {
     char line[64];
     unsigned long milliseconds;
+    unsigned depth;
     while (fgets(line, sizeof line, stdin) != NULL) {
         if (strcmp(line, "load\n") == 0 && client->protocol != PROTOCOL_FRAME) {
             client_load(client);
         } else if (sscanf(line, "run %lu", &milliseconds) == 1) {
             client_run(client, milliseconds * 1000000U);
+        } else if (sscanf(line, "pipeline %u", &depth) == 1 && depth > 0 &&
+                   depth <= client->depth_max) {
+            client->depth = depth;
         } else {
             die("unknown command: %s", line);
         }
@@ -429,6 +435,7 @@ int main(int argc, char **argv)
     client->body_bytes = 100;
     client->cpu = -1;
     client_flags(client, argc, argv);
+    client->depth_max = client->depth;
     client->random = client->random * 2 + 0x9E3779B97F4A7C15U; /* never zero */
     if (client->cpu >= 0) {
         cpu_set_t set;

@@ -12,6 +12,7 @@ a difference means nothing. An arm may name another binary: percore=/path/to/per
 
 import argparse
 import pathlib
+import random
 import statistics
 
 import pairs
@@ -114,7 +115,7 @@ def print_table(flags, cells):
 
 def main():
     flags = parse_flags()
-    rng = pairs.new_rng(flags.seed)
+    rng = random.Random(flags.seed)
     cells = []
     for pipeline in flags.pipeline:
         for connections in flags.connections:

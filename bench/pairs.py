@@ -13,7 +13,6 @@ import json
 import math
 import os
 import pathlib
-import random
 import shutil
 import signal
 import socket
@@ -152,6 +151,9 @@ class Client:
             self.tell("load")
             self.expect("loaded")
 
+    def set_pipeline(self, pipeline):
+        self.tell(f"pipeline {pipeline}")
+
     def run(self, seconds):
         """One slice: requests, wall, server CPU and client CPU in ns."""
         self.tell(f"run {int(seconds * 1000)}")
@@ -218,7 +220,51 @@ def print_json(record, out):
         with open(out, "a", encoding="utf-8") as file:
             file.write(line + "\n")
     else:
-        print(line)
+        print(line, flush=True)
+
+
+def server_connections(pid):
+    """Established TCP connections per event loop, from the outside: the kernel lists what each
+    epoll descriptor watches, whatever the server says of itself."""
+    established = set()
+    for table in (f"/proc/{pid}/net/tcp", f"/proc/{pid}/net/tcp6"):
+        for line in read_text(table).splitlines()[1:]:
+            words = line.split()
+            if words[3] == "01":
+                established.add(f"socket:[{words[9]}]")
+    folder = pathlib.Path(f"/proc/{pid}/fd")
+    links = {}
+    for entry in folder.iterdir():
+        try:
+            links[entry.name] = os.readlink(entry)
+        except OSError:
+            pass  # closed meanwhile
+    counts = []
+    for name, link in links.items():
+        if link == "anon_inode:[eventpoll]":
+            watched = [line.split()[1] for line in
+                       read_text(f"/proc/{pid}/fdinfo/{name}").splitlines()
+                       if line.startswith("tfd:")]
+            counts.append(sum(links.get(fd) in established for fd in watched))
+    return counts
+
+
+def anonymous_bytes(pid):
+    """Private memory the process itself has touched; sockets are the kernel's."""
+    for line in read_text(f"/proc/{pid}/smaps_rollup").splitlines():
+        if line.startswith("Anonymous:"):
+            return int(line.split()[1]) * 1024
+    raise SystemExit(f"no Anonymous in smaps_rollup of {pid}")
+
+
+def context_switches(pid):
+    """Times any thread of the process slept or was preempted."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        for line in read_text(task / "status").splitlines():
+            if "ctxt_switches" in line:
+                total += int(line.split()[1])
+    return total
 
 
 def steal_ns():
@@ -245,7 +291,3 @@ def numbers(text):
 
 def note(text):
     print(text, file=sys.stderr, flush=True)
-
-
-def new_rng(seed):
-    return random.Random(seed)
