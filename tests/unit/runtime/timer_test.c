@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Goal: no timer fires early, none is lost or fires twice, whatever its function does to others.
+ * Method: a fake clock. A seeded play of arms, disarms and advances runs beside a naive twin, which
+ * keeps a due time per timer; every firing and every promise of the next due time is checked
+ * against it. PC_SEED=n plays that seed only.
+ */
+#include "runtime/timer.h"
+
+#include "base/check.h"
+#include "base/hooks.h"
+#include "base/random.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define MS     PC_TICK_NS
+#define SECOND (1000 * MS)
+#define DAY    (UINT64_C(86400) * SECOND)
+
+#define ALL 1000000u /* a budget nothing here uses up */
+
+struct pc_lane {
+    uint64_t now_ns;
+    unsigned fired_count;
+    struct play *play;
+};
+
+struct counted {
+    struct pc_timer timer;
+    struct pc_wheel *wheel;
+    unsigned fired_count;
+    uint64_t fired_ns;
+    uint64_t again_ns; /* arms itself anew, so much later; 0: does not */
+};
+
+static void count_fire(struct pc_timer *timer, struct pc_lane *lane)
+{
+    struct counted *counted = PC_CONTAINER_OF(timer, struct counted, timer);
+    counted->fired_count++;
+    counted->fired_ns = lane->now_ns;
+    lane->fired_count++;
+    if (counted->again_ns != 0) {
+        pc_wheel_arm(counted->wheel, timer, timer->due_ns + counted->again_ns);
+    }
+}
+
+static unsigned advance(struct pc_wheel *wheel, struct pc_lane *lane, uint64_t now_ns)
+{
+    lane->now_ns = now_ns;
+    unsigned before = lane->fired_count;
+    (void)pc_wheel_advance(wheel, now_ns, lane, ALL);
+    return lane->fired_count - before;
+}
+
+static void timer_is_never_early(void **state)
+{
+    const uint64_t starts[] = {0, 1, 999999, 63 * MS, 64 * MS - 1, 4096 * MS - 3 * MS, 3 * DAY + 7};
+    const uint64_t delays[] = {1,      MS - 1,    MS,       MS + 1,   64 * MS,
+                               SECOND, 4096 * MS, 20 * DAY, 900 * DAY};
+    for (size_t i = 0; i < PC_COUNT_OF(starts); i++) {
+        for (size_t j = 0; j < PC_COUNT_OF(delays); j++) {
+            struct pc_wheel wheel;
+            struct pc_lane lane = {0};
+            struct counted counted = {.timer.fire = count_fire};
+            uint64_t due_ns = starts[i] + delays[j];
+            uint64_t tick_ns = (due_ns + MS - 1) / MS * MS;
+            pc_wheel_init(&wheel, starts[i]);
+            pc_wheel_arm(&wheel, &counted.timer, due_ns);
+            assert_int_equal(advance(&wheel, &lane, starts[i]), 0);
+            assert_int_equal(advance(&wheel, &lane, due_ns - 1), 0);
+            assert_true(pc_timer_armed(&counted.timer));
+            assert_int_equal(advance(&wheel, &lane, tick_ns), 1);
+            assert_false(pc_timer_armed(&counted.timer));
+            assert_int_equal(advance(&wheel, &lane, tick_ns + DAY), 0);
+        }
+    }
+}
+
+static void due_time_in_the_past_fires_next_time(void **state)
+{
+    struct pc_wheel wheel;
+    struct pc_lane lane = {0};
+    struct counted counted = {.timer.fire = count_fire};
+    pc_wheel_init(&wheel, DAY);
+    pc_wheel_arm(&wheel, &counted.timer, 5);
+    assert_true(pc_wheel_next_ns(&wheel) <= DAY);
+    assert_int_equal(advance(&wheel, &lane, DAY), 1);
+    assert_int_equal(pc_wheel_next_ns(&wheel), UINT64_MAX);
+}
+
+static void rearm_moves_and_disarm_forgets(void **state)
+{
+    struct pc_wheel wheel;
+    struct pc_lane lane = {0};
+    struct counted first = {.timer.fire = count_fire};
+    struct counted second = {.timer.fire = count_fire};
+    pc_wheel_init(&wheel, 0);
+    pc_timer_disarm(&first.timer); /* never armed: harmless */
+    pc_wheel_arm(&wheel, &first.timer, 5 * MS);
+    pc_wheel_arm(&wheel, &second.timer, 5 * MS);
+    pc_wheel_arm(&wheel, &first.timer, 9 * MS);
+    pc_timer_disarm(&second.timer);
+    pc_timer_disarm(&second.timer);
+    assert_int_equal(pc_wheel_next_ns(&wheel), 9 * MS);
+    assert_int_equal(advance(&wheel, &lane, 8 * MS), 0);
+    assert_int_equal(advance(&wheel, &lane, 9 * MS), 1);
+    assert_int_equal(first.fired_count, 1);
+    assert_int_equal(second.fired_count, 0);
+}
+
+static void self_arming_for_the_past_lets_advance_end(void **state)
+{
+    struct pc_wheel wheel;
+    struct pc_lane lane = {0};
+    struct counted counted = {.timer.fire = count_fire, .wheel = &wheel, .again_ns = 1};
+    pc_wheel_init(&wheel, DAY);
+    pc_wheel_arm(&wheel, &counted.timer, 0);
+    for (unsigned i = 0; i < 100; i++) {
+        unsigned fired = advance(&wheel, &lane, DAY + i * MS / 4);
+        assert_true(fired == 1 || fired == 2);
+    }
+}
+
+static void period_does_not_drift(void **state)
+{
+    struct pc_wheel wheel;
+    struct pc_lane lane = {0};
+    struct counted counted = {.timer.fire = count_fire, .wheel = &wheel, .again_ns = 7 * MS};
+    pc_wheel_init(&wheel, 0);
+    pc_wheel_arm(&wheel, &counted.timer, 7 * MS);
+    for (uint64_t now_ns = 0; now_ns <= 70 * SECOND; now_ns += MS / 2) {
+        (void)advance(&wheel, &lane, now_ns);
+    }
+    assert_int_equal(counted.fired_count, 10000);
+    assert_int_equal(counted.fired_ns, 70 * SECOND);
+}
+
+/* Four centuries are 10^13 ticks: a wheel that visits each would outlast the time limit. */
+static void idle_centuries_cost_nothing(void **state)
+{
+    struct pc_wheel wheel;
+    struct pc_lane lane = {0};
+    struct counted counted = {.timer.fire = count_fire};
+    uint64_t due_ns = 146000 * DAY;
+    pc_wheel_init(&wheel, 0);
+    pc_wheel_arm(&wheel, &counted.timer, due_ns);
+    assert_int_equal(advance(&wheel, &lane, due_ns - 1), 0);
+    assert_int_equal(advance(&wheel, &lane, due_ns), 1);
+    assert_int_equal(advance(&wheel, &lane, 200000 * DAY), 0);
+    pc_wheel_arm(&wheel, &counted.timer, UINT64_MAX);
+    assert_int_equal(advance(&wheel, &lane, 210000 * DAY), 0);
+    assert_true(pc_timer_armed(&counted.timer));
+}
+
+static void sleeper_wakes_seldom(void **state)
+{
+    struct pc_wheel wheel;
+    struct pc_lane lane = {0};
+    struct counted counted = {.timer.fire = count_fire};
+    uint64_t now_ns = 12345678;
+    uint64_t due_ns = now_ns + 11 * DAY + 7 * SECOND + 1;
+    pc_wheel_init(&wheel, now_ns);
+    assert_int_equal(pc_wheel_next_ns(&wheel), UINT64_MAX);
+    pc_wheel_arm(&wheel, &counted.timer, due_ns);
+    for (unsigned wakes = 0; counted.fired_count == 0; wakes++) {
+        assert_true(wakes <= PC_WHEEL_LEVELS);
+        uint64_t next_ns = pc_wheel_next_ns(&wheel);
+        assert_true(next_ns > now_ns && next_ns < due_ns + MS);
+        now_ns = next_ns;
+        (void)advance(&wheel, &lane, now_ns);
+    }
+    assert_true(counted.fired_ns >= due_ns);
+}
+
+static void disarmed_timers_do_not_wake(void **state)
+{
+    struct pc_wheel wheel;
+    struct counted counted = {.timer.fire = count_fire};
+    pc_wheel_init(&wheel, 0);
+    for (uint64_t due_ns = MS; due_ns < 100 * DAY; due_ns += due_ns / 2 + MS) {
+        pc_wheel_arm(&wheel, &counted.timer, due_ns);
+    }
+    pc_timer_disarm(&counted.timer);
+    assert_int_equal(pc_wheel_next_ns(&wheel), UINT64_MAX);
+}
+
+static void budget_bounds_an_advance_and_loses_nothing(void **state)
+{
+    enum { COUNT = 1000, BUDGET = 7 };
+    static struct counted many[COUNT];
+    struct pc_wheel wheel;
+    struct pc_lane lane = {.now_ns = SECOND};
+    pc_wheel_init(&wheel, 0);
+    for (unsigned i = 0; i < COUNT; i++) {
+        many[i] = (struct counted){.timer.fire = count_fire};
+        pc_wheel_arm(&wheel, &many[i].timer, 500 * MS + i % 3 * MS);
+    }
+    unsigned turns = 0;
+    for (; pc_wheel_next_ns(&wheel) <= SECOND; turns++) {
+        unsigned before = lane.fired_count;
+        unsigned touched = pc_wheel_advance(&wheel, SECOND, &lane, BUDGET);
+        assert_true(touched > 0 && touched <= BUDGET);
+        assert_true(lane.fired_count - before <= touched);
+    }
+    assert_int_equal(lane.fired_count, COUNT);
+    assert_true(turns <= 2 * COUNT / BUDGET + 2); /* each is moved a level once, then fired */
+}
+
+/* The play: PLAYERS timers on the heap, a twin entry for each. */
+enum { PLAYERS = 40, STEPS = 400 };
+
+struct player {
+    struct pc_timer timer;
+    struct play *play;
+    unsigned index;
+};
+
+struct play {
+    struct pc_random random;
+    struct pc_wheel wheel;
+    struct pc_lane lane;
+    struct player *players[PLAYERS];
+    /* The twin. */
+    bool armed[PLAYERS];
+    bool fresh[PLAYERS]; /* armed within the advance that runs */
+    uint64_t due_ns[PLAYERS];
+    const char *broken; /* the first promise that did not hold */
+};
+
+static void expect(struct play *play, bool holds, const char *promise)
+{
+    if (!holds && play->broken == NULL) {
+        play->broken = promise;
+    }
+}
+
+static uint64_t draw_delay(struct pc_random *random)
+{
+    const uint64_t scales[] = {1, MS, 3 * MS, 70 * MS, 5 * SECOND, 300 * SECOND, DAY, 40 * DAY};
+    uint64_t scale = scales[pc_random_below(random, PC_COUNT_OF(scales))];
+    uint64_t delay_ns = pc_random_below(random, scale + 1);
+    return pc_random_below(random, 4) == 0 ? delay_ns / MS * MS : delay_ns;
+}
+
+static void play_arm(struct play *play, unsigned index)
+{
+    uint64_t due_ns = play->lane.now_ns + draw_delay(&play->random);
+    if (pc_random_below(&play->random, 8) == 0) {
+        due_ns = play->lane.now_ns - pc_random_below(&play->random, 2 * MS);
+    }
+    pc_wheel_arm(&play->wheel, &play->players[index]->timer, due_ns);
+    play->armed[index] = play->fresh[index] = true;
+    play->due_ns[index] = due_ns;
+}
+
+static void play_disarm(struct play *play, unsigned index)
+{
+    pc_timer_disarm(&play->players[index]->timer);
+    play->armed[index] = false;
+}
+
+static void play_renew(struct play *play, unsigned index);
+
+static void play_fire(struct pc_timer *timer, struct pc_lane *lane)
+{
+    struct player *player = PC_CONTAINER_OF(timer, struct player, timer);
+    struct play *play = player->play;
+    unsigned index = player->index;
+    expect(play, lane == &play->lane, "the lane is the one that advances");
+    expect(play, play->armed[index], "only an armed timer fires, and once");
+    expect(play, play->due_ns[index] <= lane->now_ns, "no timer is early");
+    expect(play, timer->due_ns == play->due_ns[index], "a timer keeps its due time");
+    expect(play, !pc_timer_armed(timer), "a timer is disarmed before it fires");
+    play->armed[index] = false;
+    lane->fired_count++;
+    unsigned other = (unsigned)pc_random_below(&play->random, PLAYERS);
+    switch (pc_random_below(&play->random, 6)) {
+    case 0:
+        play_arm(play, index);
+        break;
+    case 1:
+        play_arm(play, other);
+        break;
+    case 2:
+        play_disarm(play, other);
+        break;
+    case 3:
+        play_renew(play, index);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Free the timer and put a new one in its place: whoever still points at the old one is caught. */
+static void play_renew(struct play *play, unsigned index)
+{
+    if (play->players[index] != NULL) {
+        play_disarm(play, index);
+        free(play->players[index]);
+    }
+    play->players[index] = calloc(1, sizeof(struct player));
+    assert_non_null(play->players[index]);
+    *play->players[index] = (struct player){.timer.fire = play_fire, .play = play, .index = index};
+}
+
+static void play_check_next(struct play *play)
+{
+    uint64_t next_ns = pc_wheel_next_ns(&play->wheel);
+    uint64_t first_ns = UINT64_MAX;
+    for (unsigned i = 0; i < PLAYERS; i++) {
+        expect(play, pc_timer_armed(&play->players[i]->timer) == play->armed[i],
+               "armed means armed");
+        if (play->armed[i] && play->due_ns[i] < first_ns) {
+            first_ns = play->due_ns[i];
+        }
+    }
+    if (first_ns == UINT64_MAX) {
+        expect(play, next_ns == UINT64_MAX, "nothing armed, nothing next");
+    } else {
+        bool due = first_ns <= play->lane.now_ns / MS * MS;
+        expect(play, next_ns < first_ns + MS || (due && next_ns <= play->lane.now_ns),
+               "next is a lower bound, by ticks");
+    }
+}
+
+static void play_advance(struct play *play)
+{
+    bool whole = pc_random_below(&play->random, 3) != 0;
+    unsigned budget = whole ? ALL : 1 + (unsigned)pc_random_below(&play->random, 5);
+    if (pc_random_below(&play->random, 4) == 0) {
+        uint64_t next_ns = pc_wheel_next_ns(&play->wheel);
+        if (next_ns != UINT64_MAX && next_ns > play->lane.now_ns) {
+            play->lane.now_ns = next_ns;
+        }
+    } else {
+        play->lane.now_ns += draw_delay(&play->random);
+    }
+    for (unsigned i = 0; i < PLAYERS; i++) {
+        play->fresh[i] = false;
+    }
+    unsigned before = play->lane.fired_count;
+    unsigned touched = pc_wheel_advance(&play->wheel, play->lane.now_ns, &play->lane, budget);
+    expect(play, touched <= budget, "the budget bounds an advance");
+    expect(play, play->lane.fired_count - before <= touched, "what fired was counted");
+    if (!whole) {
+        return;
+    }
+    uint64_t tick_ns = play->lane.now_ns / MS * MS;
+    for (unsigned i = 0; i < PLAYERS; i++) {
+        expect(play, !play->armed[i] || play->fresh[i] || play->due_ns[i] > tick_ns,
+               "what was due has fired");
+    }
+}
+
+/* NULL, or the promise that this seed has shown broken. */
+static const char *play_seed(uint64_t seed)
+{
+    struct play *play = calloc(1, sizeof(*play));
+    assert_non_null(play);
+    pc_random_init(&play->random, seed);
+    play->lane.now_ns = draw_delay(&play->random) + 10 * MS;
+    pc_wheel_init(&play->wheel, play->lane.now_ns);
+    for (unsigned i = 0; i < PLAYERS; i++) {
+        play_renew(play, i);
+    }
+    for (unsigned step = 0; step < STEPS && play->broken == NULL; step++) {
+        unsigned index = (unsigned)pc_random_below(&play->random, PLAYERS);
+        switch (pc_random_below(&play->random, 8)) {
+        case 0:
+            play_disarm(play, index);
+            break;
+        case 1:
+            play_renew(play, index);
+            break;
+        case 2:
+        case 3:
+        case 4:
+            play_arm(play, index);
+            break;
+        default:
+            play_advance(play);
+            break;
+        }
+        play_check_next(play);
+    }
+    const char *broken = play->broken;
+    for (unsigned i = 0; i < PLAYERS; i++) {
+        pc_timer_disarm(&play->players[i]->timer);
+        free(play->players[i]);
+    }
+    free(play);
+    return broken;
+}
+
+static void wheel_agrees_with_naive_twin(void **state)
+{
+    const char *only = getenv("PC_SEED");
+    uint64_t first = only != NULL ? strtoull(only, NULL, 0) : 1;
+    uint64_t count = only != NULL ? 1 : 1000;
+    print_message("seeds %" PRIu64 " to %" PRIu64 "\n", first, first + count - 1);
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        const char *broken = play_seed(seed);
+        if (broken != NULL) {
+            fail_msg("PC_SEED=%" PRIu64 ": does not hold: %s", seed, broken);
+        }
+    }
+}
+
+static void planted_early_timer_is_found(void **state)
+{
+#ifdef PC_HOOKS
+    pc_planted_bug = PC_BUG_EARLY_TIMER;
+    uint64_t seed = 1;
+    const char *broken = play_seed(seed);
+    while (broken == NULL && seed < 1000) {
+        broken = play_seed(++seed);
+    }
+    pc_planted_bug = PC_BUG_NONE;
+    assert_non_null(broken);
+    print_message("seed %" PRIu64 " shows: %s\n", seed, broken);
+    assert_string_equal(broken, "no timer is early");
+#else
+    print_message("bugs can be planted in a build with -Dhooks=true only\n");
+    skip();
+#endif
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(timer_is_never_early),
+        cmocka_unit_test(due_time_in_the_past_fires_next_time),
+        cmocka_unit_test(rearm_moves_and_disarm_forgets),
+        cmocka_unit_test(self_arming_for_the_past_lets_advance_end),
+        cmocka_unit_test(period_does_not_drift),
+        cmocka_unit_test(idle_centuries_cost_nothing),
+        cmocka_unit_test(sleeper_wakes_seldom),
+        cmocka_unit_test(disarmed_timers_do_not_wake),
+        cmocka_unit_test(budget_bounds_an_advance_and_loses_nothing),
+        cmocka_unit_test(wheel_agrees_with_naive_twin),
+        cmocka_unit_test(planted_early_timer_is_found),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
