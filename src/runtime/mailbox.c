@@ -435,8 +435,8 @@ bool pc_mailbox_has_mail(const struct pc_mailbox *box)
 
 /* ---- Sleeping ---- */
 
-/* True if a flush would publish something: such a core must not sleep. */
-static bool can_flush(const struct pc_mailbox *box)
+/* True if a flush would publish something: such a core must not sleep. Only assertions ask. */
+PC_UNUSED static bool can_flush(const struct pc_mailbox *box)
 {
     for (const struct pc_outbox *outbox = box->dirty_first; outbox != NULL;
          outbox = outbox->dirty_next) {
