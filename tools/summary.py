@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """summary: what ran, from Meson's logs, counted in cases.
 
@@ -12,8 +12,12 @@ import sys
 
 SLOWEST_COUNT = 10
 OWN_LINE = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.M)
-CMOCKA = {"passed": re.compile(r"^\[ +OK \] ", re.M), "failed": re.compile(r"^\[  FAILED  \] (?!\d+ test)", re.M),
-          "skipped": re.compile(r"^\[  SKIPPED \] (?!\d+ test)", re.M)}
+CMOCKA_RUNNING = re.compile(r"^\[={10}\] Running \d+ test", re.M)
+CMOCKA_ENDED = re.compile(r"^\[={10}\] \d+ test\(s\) run", re.M)
+CMOCKA_PASSED = re.compile(r"^\[ +OK \] ", re.M)
+# cmocka names a failed case twice: where it ran and in its closing list of "N test(s)".
+CMOCKA_FAILED = re.compile(r"^\[  FAILED  \] (?!\d+ test)(\S+)", re.M)
+CMOCKA_SKIPPED = re.compile(r"^\[  SKIPPED \] (?!\d+ test)(\S+)", re.M)
 UNITTEST = re.compile(r"^Ran (\d+) tests? in .*\n\n(?:OK|FAILED|NO TESTS RAN)(?: \((.*)\))?$", re.M)
 
 
@@ -22,11 +26,12 @@ def cases_printed(text):
     own = OWN_LINE.findall(text)
     if own:
         return tuple(int(number) for number in own[-1])
-    if "[==========] " in text:
-        # cmocka names a failed case twice: where it ran and in its closing list.
-        failed = {line for line in re.findall(r"^\[  FAILED  \] (?!\d+ test)(\S+)", text, re.M)}
-        skipped = {line for line in re.findall(r"^\[  SKIPPED \] (?!\d+ test)(\S+)", text, re.M)}
-        return len(CMOCKA["passed"].findall(text)), len(failed), len(skipped)
+    groups = len(CMOCKA_RUNNING.findall(text))
+    if groups:
+        cut_short = groups - len(CMOCKA_ENDED.findall(text))
+        return (len(CMOCKA_PASSED.findall(text)),
+                len(set(CMOCKA_FAILED.findall(text))) + cut_short,
+                len(set(CMOCKA_SKIPPED.findall(text))))
     ran = UNITTEST.search(text)
     if ran:
         notes = dict(re.findall(r"(\w[\w ]*)=(\d+)", ran.group(2) or ""))
