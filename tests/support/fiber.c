@@ -201,8 +201,9 @@ NO_TSAN static void switch_to_scheduler(struct pc_fibers *fibers, struct fiber *
                                    fibers->scheduler_bottom, fibers->scheduler_bytes);
 #endif
 #ifdef WITH_TSAN
-    __tsan_switch_to_fiber(fibers->tsan_fiber,
-                           fibers->config.unordered ? __tsan_switch_to_fiber_no_sync : 0);
+    /* The last switch of a fiber orders like the join of a thread. */
+    bool unordered = fibers->config.unordered && from->state != FIBER_ENDED;
+    __tsan_switch_to_fiber(fibers->tsan_fiber, unordered ? __tsan_switch_to_fiber_no_sync : 0);
 #endif
     swapcontext(&from->context, &fibers->scheduler);
 #ifdef WITH_ASAN
@@ -229,8 +230,9 @@ NO_TSAN static void switch_to_fiber(struct pc_fibers *fibers, struct fiber *to)
                                    to->map_bytes - page_bytes());
 #endif
 #ifdef WITH_TSAN
-    __tsan_switch_to_fiber(to->tsan_fiber,
-                           fibers->config.unordered ? __tsan_switch_to_fiber_no_sync : 0);
+    /* The first switch to a fiber orders like the start of a thread. */
+    bool unordered = fibers->config.unordered && to->begun;
+    __tsan_switch_to_fiber(to->tsan_fiber, unordered ? __tsan_switch_to_fiber_no_sync : 0);
 #endif
     swapcontext(&fibers->scheduler, &to->context);
 #ifdef WITH_ASAN
@@ -262,7 +264,9 @@ NO_TSAN static void fiber_main(void)
     /* The locals above may be stale after the jump. */
     struct fiber *ended = active->running;
     ended->state = FIBER_ENDED;
-    ended->point = "ended";
+    if (!active->unwinding) {
+        ended->point = "its end";
+    }
     active->next = NULL;
     switch_to_scheduler(active, ended);
     abort();
@@ -379,6 +383,19 @@ static void resolve_idle(struct pc_fibers *fibers)
     }
 }
 
+/* Let every fiber that has begun jump back to its start and end, so that the sanitizers can release
+ * what they keep for it. */
+static void unwind(struct pc_fibers *fibers)
+{
+    fibers->unwinding = true;
+    for (unsigned i = 0; i < fibers->count; i++) {
+        struct fiber *fiber = &fibers->fibers[i];
+        if (fiber->state != FIBER_ENDED && fiber->begun) {
+            switch_to_fiber(fibers, fiber);
+        }
+    }
+}
+
 enum pc_fibers_end pc_fibers_run(struct pc_fibers *fibers)
 {
     PC_ASSERT(active == NULL);
@@ -401,6 +418,7 @@ enum pc_fibers_end pc_fibers_run(struct pc_fibers *fibers)
             switch_to_fiber(fibers, next);
         }
     }
+    unwind(fibers);
 #ifdef PC_HOOKS
     pc_point_hook = NULL;
 #endif
@@ -408,28 +426,11 @@ enum pc_fibers_end pc_fibers_run(struct pc_fibers *fibers)
     return fibers->end;
 }
 
-/* Let every fiber that has begun jump back to its start and end, so that the sanitizers can release
- * what they keep for it. */
-static void unwind(struct pc_fibers *fibers)
-{
-    PC_ASSERT(active == NULL);
-    active = fibers;
-    fibers->unwinding = true;
-    for (unsigned i = 0; i < fibers->count; i++) {
-        struct fiber *fiber = &fibers->fibers[i];
-        if (fiber->state != FIBER_ENDED && fiber->begun) {
-            switch_to_fiber(fibers, fiber);
-        }
-    }
-    active = NULL;
-}
-
 void pc_fibers_destroy(struct pc_fibers *fibers)
 {
     if (fibers == NULL) {
         return;
     }
-    unwind(fibers);
     for (unsigned i = 0; i < fibers->count; i++) {
 #ifdef WITH_TSAN
         __tsan_destroy_fiber(fibers->fibers[i].tsan_fiber);
@@ -494,14 +495,12 @@ uint64_t pc_fibers_fingerprint(const struct pc_fibers *fibers)
 
 void pc_fibers_report(const struct pc_fibers *fibers, FILE *out)
 {
-    static const char *const states[] = {"ready", "waiting", "ended"};
     fprintf(out, "fibers: seed %llu, %s strategy, %s after %llu steps\n",
             (unsigned long long)fibers->config.seed,
             fibers->strategy == PC_FIBER_RANDOM ? "random" : "priority", fibers->reason,
             (unsigned long long)fibers->step);
     for (unsigned i = 0; i < fibers->count; i++) {
-        fprintf(out, "  %-12s %-8s at %s\n", fibers->fibers[i].name,
-                states[fibers->fibers[i].state], fibers->fibers[i].point);
+        fprintf(out, "  %-12s stands at: %s\n", fibers->fibers[i].name, fibers->fibers[i].point);
     }
     uint64_t first = fibers->trace_count > TRACE_COUNT ? fibers->trace_count - TRACE_COUNT : 0;
     for (uint64_t i = first; i < fibers->trace_count; i++) {

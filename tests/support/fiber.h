@@ -10,8 +10,8 @@
  *
  * Owner    The thread that called create; one set of fibers runs at a time in a process, because
  *          PC_POINT has no other argument than its name.
- * Memory   create takes the stacks, destroy unwinds what still waits (its locals are abandoned, not
- *          destroyed: keep what must be freed outside) and gives all back.
+ * Memory   spawn takes a stack, destroy gives all back. A run that ends early unwinds the fibers
+ * that are left; what only their locals point to is lost, so keep what must be freed outside.
  * Limits   fiber_count_max fibers, stack_bytes each with a guard page below, step_count_max points.
  * Cost     A point without a switch is a few compares; a switch is two swapcontext.
  * Source   Random walk, and priorities with a few random change points: Burckhardt et al., "A
