@@ -3,7 +3,7 @@
 """floor: server CPU per request beside a hand-written epoll loop.
 
     bench/floor.py echo|get [--arms floor,percore,memcached,redis] [--connections 1,16,...]
-                            [--pipeline 1,16] [--pairs 20] [--slice 0.4] [--build build/release]
+                            [--pipeline 1,16] [--pairs 20] [--slice 0.4] [--build build/bench]
 
 Prints one JSON line a cell and a table at the end (--json FILE keeps the lines apart). The floor
 runs twice, as `floor` and `floor-again`: the second ratio is the A/A spread, the noise under which
@@ -25,13 +25,14 @@ def parse_flags():
     parser.add_argument("--connections", type=pairs.numbers, default=[1, 16, 64, 256, 1024])
     parser.add_argument("--pipeline", type=pairs.numbers, default=[1, 16])
     parser.add_argument("--pairs", type=int, default=20)
-    parser.add_argument("--slice", type=float, default=0.4, help="seconds")
+    parser.add_argument("--slice", type=float, default=0.4, help="seconds an arm and pair")
+    parser.add_argument("--turns", type=int, default=4, help="parts a slice is dealt out in")
     parser.add_argument("--body-bytes", type=int, default=100)
-    parser.add_argument("--lives", type=int, default=1, help="fresh servers that share the pairs")
+    parser.add_argument("--lives", type=int, default=4, help="fresh servers that share the pairs")
     parser.add_argument("--server-cpu", type=int, default=0)
     parser.add_argument("--client-cpu", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--build", type=pathlib.Path, default=pairs.ROOT / "build" / "release")
+    parser.add_argument("--build", type=pathlib.Path, default=pairs.ROOT / "build" / "bench")
     parser.add_argument("--percore-flags", default="", help="more flags for the percore arms")
     parser.add_argument("--json", help="append the JSON lines to this file")
     flags = parser.parse_args()
@@ -66,7 +67,7 @@ def measure_life(flags, connections, pipeline, rounds, rng):
             clients.append(client)
             if not server.name.startswith("floor"):
                 client.load()
-        return pairs.run_rounds(clients, rounds, flags.slice, rng)
+        return pairs.run_rounds(clients, rounds, flags.slice, flags.turns, rng)
     finally:
         for thing in clients + servers:
             thing.close()
@@ -95,7 +96,7 @@ def measure_cell(flags, connections, pipeline, rng):
     return {
         "bench": "floor", "mode": flags.mode, "connections": connections, "pipeline": pipeline,
         "body_bytes": flags.body_bytes, "pairs": flags.pairs, "slice_seconds": flags.slice,
-        "lives": flags.lives, "seed": flags.seed, "arms": arms,
+        "turns": flags.turns, "lives": flags.lives, "seed": flags.seed, "arms": arms,
     }
 
 

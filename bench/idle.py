@@ -26,7 +26,7 @@ def parse_flags():
     parser.add_argument("--seconds", type=float, default=10, help="length of the idle window")
     parser.add_argument("--cores", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--build", type=pathlib.Path, default=pairs.ROOT / "build" / "release")
+    parser.add_argument("--build", type=pathlib.Path, default=pairs.ROOT / "build" / "bench")
     parser.add_argument("--percore-flags", default="", help="more flags for the percore arms")
     parser.add_argument("--json", help="append the JSON lines to this file")
     return parser.parse_args()

@@ -5,6 +5,8 @@ A machine that drifts by tens of per cent within seconds cannot compare two figu
 after the other. So all servers stay up together, each pinned to the same CPU; their clients stay
 connected, pinned to another; and short slices of load go round in random order. A ratio is formed
 within a round, and the figure is the median of the rounds with its order-statistic interval.
+Slices of 0.4 s in four turns of 0.1 s: A/A [0.996, 1.013] after 20 rounds beside other work, where
+one turn of 0.4 s gave [0.963, 1.022].
 
 Used by floor.py, placement.py and idle.py; needs nothing but Python's own library.
 """
@@ -272,16 +274,22 @@ def steal_ns():
     return int(read_text("/proc/stat").split("\n", 1)[0].split()[8]) * 10_000_000
 
 
-def run_rounds(clients, rounds, slice_seconds, rng, warm_seconds=0.2):
-    """Per client name, one (requests, wall, server, client) per round."""
+def run_rounds(clients, rounds, slice_seconds, turns, rng, warm_seconds=0.2):
+    """Per client name, one (requests, wall, server, client) per round: the sums of its turns. A
+    slice is dealt out in turns because the machine drifts within a slice too."""
     for client in clients:
         client.run(warm_seconds)
     samples = {client.server.name: [] for client in clients}
     for _ in range(rounds):
-        order = list(clients)
-        rng.shuffle(order)
-        for client in order:
-            samples[client.server.name].append(client.run(slice_seconds))
+        sums = {name: (0, 0, 0, 0) for name in samples}
+        for _ in range(turns):
+            order = list(clients)
+            rng.shuffle(order)
+            for client in order:
+                name = client.server.name
+                sums[name] = tuple(map(sum, zip(sums[name], client.run(slice_seconds / turns))))
+        for name, row in sums.items():
+            samples[name].append(row)
     return samples
 
 

@@ -29,7 +29,7 @@ def parse_flags():
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--build", type=pathlib.Path, default=pairs.ROOT / "build" / "release")
+    parser.add_argument("--build", type=pathlib.Path, default=pairs.ROOT / "build" / "bench")
     parser.add_argument("--json", help="append the JSON lines to this file")
     return parser.parse_args()
 
