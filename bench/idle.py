@@ -44,8 +44,8 @@ def open_arm(flags, arm, things):
     """A server with its connections, all used once; its memory before and after."""
     extra = flags.percore_flags.split() if arm.startswith("percore") else ()
     cpus = set(range(flags.cores))
-    mode = "get"
-    server = pairs.start_server(arm, mode, flags.build, cpus, flags.cores, extra)
+    server = pairs.start_server(arm, "get", flags.build, cpus, flags.cores, extra,
+                                connections_max=flags.connections + 1000)
     things.append(server)
     first = pairs.Client(flags.build, server, 1, flags.pipeline, 100, None, flags.seed)
     things.insert(0, first)

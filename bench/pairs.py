@@ -57,7 +57,7 @@ class Server:
         self.wait_until_listening(command)
 
     def wait_until_listening(self, command):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise SystemExit(f"{' '.join(command)}: ended with {self.process.returncode}")
@@ -89,16 +89,17 @@ def split_arm(arm):
     return name, path
 
 
-def percore_command(build, arm, mode, port, cores, extra):
+def percore_command(build, arm, mode, port, cores, extra, connections_max):
     program = split_arm(arm)[1] or find_program(build, "percore")
     if mode == "echo":
         return [program, "echo", "127.0.0.1", str(port), str(cores), *extra]
     command = [program, "cache", "-l", "127.0.0.1", "-p", str(port), "--cores", str(cores)]
-    return [*command, "-m", "256", "-c", "20000", "-u", "nobody", *extra]
+    return [*command, "-m", "256", "-c", str(connections_max), "-u", "nobody", *extra]
 
 
-def start_server(arm, mode, build, cpus, cores=1, extra=()):
-    """Starts an arm: floor, floor-again, percore, percore-again, memcached or redis."""
+def start_server(arm, mode, build, cpus, cores=1, extra=(), prefix=(), connections_max=4096):
+    """Starts an arm: floor, floor-again, percore, percore-again, memcached or redis; `prefix` is
+    the command of a tool it runs under."""
     port = free_port()
     name = split_arm(arm)[0]
     kind = name.removesuffix("-again")
@@ -107,18 +108,18 @@ def start_server(arm, mode, build, cpus, cores=1, extra=()):
         program = split_arm(arm)[1] or find_program(build, "floor_epoll")
         command = [program, mode, str(port)]
     elif kind.startswith("percore"):
-        command = percore_command(build, arm, mode, port, cores, list(extra))
+        command = percore_command(build, arm, mode, port, cores, extra, connections_max)
     elif kind == "memcached" and mode == "get":
         command = [shutil.which("memcached") or "memcached", "-t", str(cores), "-m", "256"]
-        command += ["-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody", "-c", "19000"]
+        command += ["-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody", "-c", str(connections_max)]
     elif kind == "redis" and mode == "get":
         protocol = "redis"
         command = [shutil.which("redis-server") or "redis-server", "--port", str(port)]
         command += ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        command += ["--io-threads", "1", "--maxclients", "19000", "--dir", "/tmp"]
+        command += ["--io-threads", "1", "--maxclients", str(connections_max), "--dir", "/tmp"]
     else:
         raise SystemExit(f"no arm '{arm}' for {mode}")
-    return Server(name, command, port, cpus, protocol)
+    return Server(name, [*prefix, *command], port, cpus, protocol)
 
 
 class Client:
