@@ -117,8 +117,8 @@ uint64_t pc_histogram_index_low(const struct pc_histogram *histogram, uint32_t i
 
 uint64_t pc_histogram_index_high(const struct pc_histogram *histogram, uint32_t index)
 {
-    const uint32_t half = UINT32_C(1) << histogram->half_bits;
-    const uint32_t bucket = index < 2 * half ? 0 : (index >> histogram->half_bits) - 1;
+    const uint32_t halves = index >> histogram->half_bits;
+    const uint32_t bucket = halves < 2 ? 0 : halves - 1;
     return pc_histogram_index_low(histogram, index) + (UINT64_C(1) << bucket) - 1;
 }
 
