@@ -21,14 +21,14 @@
 #else
 #define PC_ASSERT(condition) assert(condition)
 #endif
-#define PC_LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define PC_LIKELY(condition)   __builtin_expect(!!(condition), 1)
 #define PC_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
-#define PC_UNUSED __attribute__((unused))
-#define PC_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+#define PC_UNUSED              __attribute__((unused))
+#define PC_COUNT_OF(array)     (sizeof(array) / sizeof((array)[0]))
 
 /* The object of type `type` whose member `member` is at `pointer`. */
 #define PC_CONTAINER_OF(pointer, type, member)                                                     \
-    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static inline size_t pc_min_size(size_t a, size_t b)
 {

@@ -38,7 +38,7 @@ extern enum pc_bug pc_planted_bug;
     } while (0)
 #define PC_PLANTED(bug) (pc_planted_bug == (bug))
 #else
-#define PC_POINT(name) ((void)0)
+#define PC_POINT(name)  ((void)0)
 #define PC_PLANTED(bug) false
 #endif
 

@@ -4,7 +4,8 @@
  *
  * Owner    Whoever holds the struct.
  * Limits   Not for secrets.
- * Source   SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): one add and one mix a draw, any seed is good.
+ * Source   SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): one add and one mix a draw, any seed is
+ * good.
  */
 #ifndef PC_BASE_RANDOM_H
 #define PC_BASE_RANDOM_H
