@@ -75,7 +75,7 @@ static bool find_group(const char *root, bool unified, char out_path[static PATH
         controllers++;
         found = unified ? controllers[0] == 0 : has_word(controllers, "cpu");
         if (found) {
-            strcpy(out_path, path);
+            memcpy(out_path, path, strlen(path) + 1);
         }
     }
     (void)fclose(file); /* nothing was written */
