@@ -114,22 +114,24 @@ static void reach(struct pc_wheel *wheel, const struct stop *stop)
     list_move(stop->level == 0 ? &wheel->firing : &wheel->moving, slot);
 }
 
-/* Settle what the present tick has brought up; returns how many timers that touched. */
-static unsigned settle(struct pc_wheel *wheel, struct pc_lane *lane, unsigned budget)
+/* Settle what the present tick has brought up, as far as the budget goes; returns how many timers
+ * fired. */
+static unsigned settle(struct pc_wheel *wheel, struct pc_lane *lane, unsigned *budget)
 {
-    unsigned touched = 0;
-    for (; wheel->moving != NULL && touched < budget; touched++) {
+    for (; wheel->moving != NULL && *budget > 0; --*budget) {
         struct pc_timer *timer = wheel->moving;
         list_remove(timer);
         place(wheel, timer, &wheel->firing);
     }
+    unsigned fired = 0;
     /* `firing` is read anew each time: a function may disarm any timer in it. */
-    for (; wheel->firing != NULL && touched < budget; touched++) {
+    for (; wheel->firing != NULL && *budget > 0; --*budget) {
         struct pc_timer *timer = wheel->firing;
         list_remove(timer);
         timer->fire(timer, lane);
+        fired++;
     }
-    return touched;
+    return fired;
 }
 
 /* Whether the tick that was reached is not over, or something was armed for the past. */
@@ -165,15 +167,15 @@ unsigned pc_wheel_advance(struct pc_wheel *wheel, uint64_t now_ns, struct pc_lan
     if (wheel->tick >= now_tick && !has_leftover(wheel)) {
         return 0;
     }
-    unsigned touched = settle(wheel, lane, budget);
+    unsigned fired = settle(wheel, lane, &budget);
     if (wheel->firing == NULL && wheel->moving == NULL) {
         /* Once an advance: a timer that arms itself for the past must not keep us here. */
         list_move(&wheel->firing, &wheel->late);
     }
     for (;;) {
-        touched += settle(wheel, lane, budget - touched);
+        fired += settle(wheel, lane, &budget);
         if (wheel->firing != NULL || wheel->moving != NULL) {
-            return touched; /* the budget is spent, and this tick not over */
+            return fired; /* the budget is spent, and this tick not over */
         }
         struct stop stop;
         if (!next_stop(wheel, &stop) || stop.tick > now_tick) {
@@ -184,7 +186,7 @@ unsigned pc_wheel_advance(struct pc_wheel *wheel, uint64_t now_ns, struct pc_lan
     if (wheel->tick < now_tick) {
         wheel->tick = now_tick;
     }
-    return touched;
+    return fired;
 }
 
 uint64_t pc_wheel_next_ns(struct pc_wheel *wheel)

@@ -49,7 +49,8 @@ void pc_wheel_init(struct pc_wheel *wheel, uint64_t now_ns);
  * Core: owner. */
 void pc_wheel_arm(struct pc_wheel *wheel, struct pc_timer *timer, uint64_t due_ns);
 
-/* Fire what is due at `now_ns`, touching at most `budget` timers; returns how many it touched.
+/* Fire what is due at `now_ns`; returns how many fired. To move one a level down costs as much of
+ * the budget as to fire it.
  * A timer is disarmed before it fires: its function may arm or disarm any timer, and may free the
  * one that fired. What the budget leaves over is due at the next advance.  Core: owner. */
 unsigned pc_wheel_advance(struct pc_wheel *wheel, uint64_t now_ns, struct pc_lane *lane,

@@ -9,7 +9,8 @@
 
 #include "base/check.h"
 #include "base/hooks.h"
-#include "base/random.h"
+#include "scale.h"
+#include "timer_play.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -24,12 +25,6 @@
 #define DAY    (UINT64_C(86400) * SECOND)
 
 #define ALL 1000000u /* a budget nothing here uses up */
-
-struct pc_lane {
-    uint64_t now_ns;
-    unsigned fired_count;
-    struct play *play;
-};
 
 struct counted {
     struct pc_timer timer;
@@ -54,8 +49,9 @@ static unsigned advance(struct pc_wheel *wheel, struct pc_lane *lane, uint64_t n
 {
     lane->now_ns = now_ns;
     unsigned before = lane->fired_count;
-    (void)pc_wheel_advance(wheel, now_ns, lane, ALL);
-    return lane->fired_count - before;
+    unsigned fired = pc_wheel_advance(wheel, now_ns, lane, ALL);
+    assert_int_equal(lane->fired_count - before, fired);
+    return fired;
 }
 
 static void timer_is_never_early(void **state)
@@ -204,209 +200,22 @@ static void budget_bounds_an_advance_and_loses_nothing(void **state)
     unsigned turns = 0;
     for (; pc_wheel_next_ns(&wheel) <= SECOND; turns++) {
         unsigned before = lane.fired_count;
-        unsigned touched = pc_wheel_advance(&wheel, SECOND, &lane, BUDGET);
-        assert_true(touched > 0 && touched <= BUDGET);
-        assert_true(lane.fired_count - before <= touched);
+        unsigned fired = pc_wheel_advance(&wheel, SECOND, &lane, BUDGET);
+        assert_true(fired <= BUDGET);
+        assert_int_equal(lane.fired_count - before, fired);
     }
     assert_int_equal(lane.fired_count, COUNT);
     assert_true(turns <= 2 * COUNT / BUDGET + 2); /* each is moved a level once, then fired */
-}
-
-/* The play: PLAYERS timers on the heap, a twin entry for each. */
-enum { PLAYERS = 40, STEPS = 400 };
-
-struct player {
-    struct pc_timer timer;
-    struct play *play;
-    unsigned index;
-};
-
-struct play {
-    struct pc_random random;
-    struct pc_wheel wheel;
-    struct pc_lane lane;
-    struct player *players[PLAYERS];
-    /* The twin. */
-    bool armed[PLAYERS];
-    bool fresh[PLAYERS]; /* armed within the advance that runs */
-    uint64_t due_ns[PLAYERS];
-    const char *broken; /* the first promise that did not hold */
-};
-
-static void expect(struct play *play, bool holds, const char *promise)
-{
-    if (!holds && play->broken == NULL) {
-        play->broken = promise;
-    }
-}
-
-static uint64_t draw_delay(struct pc_random *random)
-{
-    const uint64_t scales[] = {1, MS, 3 * MS, 70 * MS, 5 * SECOND, 300 * SECOND, DAY, 40 * DAY};
-    uint64_t scale = scales[pc_random_below(random, PC_COUNT_OF(scales))];
-    uint64_t delay_ns = pc_random_below(random, scale + 1);
-    return pc_random_below(random, 4) == 0 ? delay_ns / MS * MS : delay_ns;
-}
-
-static void play_arm(struct play *play, unsigned index)
-{
-    uint64_t due_ns = play->lane.now_ns + draw_delay(&play->random);
-    if (pc_random_below(&play->random, 8) == 0) {
-        due_ns = play->lane.now_ns - pc_random_below(&play->random, 2 * MS);
-    }
-    pc_wheel_arm(&play->wheel, &play->players[index]->timer, due_ns);
-    play->armed[index] = play->fresh[index] = true;
-    play->due_ns[index] = due_ns;
-}
-
-static void play_disarm(struct play *play, unsigned index)
-{
-    pc_timer_disarm(&play->players[index]->timer);
-    play->armed[index] = false;
-}
-
-static void play_renew(struct play *play, unsigned index);
-
-static void play_fire(struct pc_timer *timer, struct pc_lane *lane)
-{
-    struct player *player = PC_CONTAINER_OF(timer, struct player, timer);
-    struct play *play = player->play;
-    unsigned index = player->index;
-    expect(play, lane == &play->lane, "the lane is the one that advances");
-    expect(play, play->armed[index], "only an armed timer fires, and once");
-    expect(play, play->due_ns[index] <= lane->now_ns, "no timer is early");
-    expect(play, timer->due_ns == play->due_ns[index], "a timer keeps its due time");
-    expect(play, !pc_timer_armed(timer), "a timer is disarmed before it fires");
-    play->armed[index] = false;
-    lane->fired_count++;
-    unsigned other = (unsigned)pc_random_below(&play->random, PLAYERS);
-    switch (pc_random_below(&play->random, 6)) {
-    case 0:
-        play_arm(play, index);
-        break;
-    case 1:
-        play_arm(play, other);
-        break;
-    case 2:
-        play_disarm(play, other);
-        break;
-    case 3:
-        play_renew(play, index);
-        break;
-    default:
-        break;
-    }
-}
-
-/* Free the timer and put a new one in its place: whoever still points at the old one is caught. */
-static void play_renew(struct play *play, unsigned index)
-{
-    if (play->players[index] != NULL) {
-        play_disarm(play, index);
-        free(play->players[index]);
-    }
-    play->players[index] = calloc(1, sizeof(struct player));
-    assert_non_null(play->players[index]);
-    *play->players[index] = (struct player){.timer.fire = play_fire, .play = play, .index = index};
-}
-
-static void play_check_next(struct play *play)
-{
-    uint64_t next_ns = pc_wheel_next_ns(&play->wheel);
-    uint64_t first_ns = UINT64_MAX;
-    for (unsigned i = 0; i < PLAYERS; i++) {
-        expect(play, pc_timer_armed(&play->players[i]->timer) == play->armed[i],
-               "armed means armed");
-        if (play->armed[i] && play->due_ns[i] < first_ns) {
-            first_ns = play->due_ns[i];
-        }
-    }
-    if (first_ns == UINT64_MAX) {
-        expect(play, next_ns == UINT64_MAX, "nothing armed, nothing next");
-    } else {
-        bool due = first_ns <= play->lane.now_ns / MS * MS;
-        expect(play, next_ns < first_ns + MS || (due && next_ns <= play->lane.now_ns),
-               "next is a lower bound, by ticks");
-    }
-}
-
-static void play_advance(struct play *play)
-{
-    bool whole = pc_random_below(&play->random, 3) != 0;
-    unsigned budget = whole ? ALL : 1 + (unsigned)pc_random_below(&play->random, 5);
-    if (pc_random_below(&play->random, 4) == 0) {
-        uint64_t next_ns = pc_wheel_next_ns(&play->wheel);
-        if (next_ns != UINT64_MAX && next_ns > play->lane.now_ns) {
-            play->lane.now_ns = next_ns;
-        }
-    } else {
-        play->lane.now_ns += draw_delay(&play->random);
-    }
-    for (unsigned i = 0; i < PLAYERS; i++) {
-        play->fresh[i] = false;
-    }
-    unsigned before = play->lane.fired_count;
-    unsigned touched = pc_wheel_advance(&play->wheel, play->lane.now_ns, &play->lane, budget);
-    expect(play, touched <= budget, "the budget bounds an advance");
-    expect(play, play->lane.fired_count - before <= touched, "what fired was counted");
-    if (!whole) {
-        return;
-    }
-    uint64_t tick_ns = play->lane.now_ns / MS * MS;
-    for (unsigned i = 0; i < PLAYERS; i++) {
-        expect(play, !play->armed[i] || play->fresh[i] || play->due_ns[i] > tick_ns,
-               "what was due has fired");
-    }
-}
-
-/* NULL, or the promise that this seed has shown broken. */
-static const char *play_seed(uint64_t seed)
-{
-    struct play *play = calloc(1, sizeof(*play));
-    assert_non_null(play);
-    pc_random_init(&play->random, seed);
-    play->lane.now_ns = draw_delay(&play->random) + 10 * MS;
-    pc_wheel_init(&play->wheel, play->lane.now_ns);
-    for (unsigned i = 0; i < PLAYERS; i++) {
-        play_renew(play, i);
-    }
-    for (unsigned step = 0; step < STEPS && play->broken == NULL; step++) {
-        unsigned index = (unsigned)pc_random_below(&play->random, PLAYERS);
-        switch (pc_random_below(&play->random, 8)) {
-        case 0:
-            play_disarm(play, index);
-            break;
-        case 1:
-            play_renew(play, index);
-            break;
-        case 2:
-        case 3:
-        case 4:
-            play_arm(play, index);
-            break;
-        default:
-            play_advance(play);
-            break;
-        }
-        play_check_next(play);
-    }
-    const char *broken = play->broken;
-    for (unsigned i = 0; i < PLAYERS; i++) {
-        pc_timer_disarm(&play->players[i]->timer);
-        free(play->players[i]);
-    }
-    free(play);
-    return broken;
 }
 
 static void wheel_agrees_with_naive_twin(void **state)
 {
     const char *only = getenv("PC_SEED");
     uint64_t first = only != NULL ? strtoull(only, NULL, 0) : 1;
-    uint64_t count = only != NULL ? 1 : 1000;
+    uint64_t count = only != NULL ? 1 : pc_test_scale(1000, 100000);
     print_message("seeds %" PRIu64 " to %" PRIu64 "\n", first, first + count - 1);
     for (uint64_t seed = first; seed < first + count; seed++) {
-        const char *broken = play_seed(seed);
+        const char *broken = timer_play_seed(seed);
         if (broken != NULL) {
             fail_msg("PC_SEED=%" PRIu64 ": does not hold: %s", seed, broken);
         }
@@ -418,9 +227,9 @@ static void planted_early_timer_is_found(void **state)
 #ifdef PC_HOOKS
     pc_planted_bug = PC_BUG_EARLY_TIMER;
     uint64_t seed = 1;
-    const char *broken = play_seed(seed);
+    const char *broken = timer_play_seed(seed);
     while (broken == NULL && seed < 1000) {
-        broken = play_seed(++seed);
+        broken = timer_play_seed(++seed);
     }
     pc_planted_bug = PC_BUG_NONE;
     assert_non_null(broken);
