@@ -295,7 +295,7 @@ static enum pc_memcached_parsed begin_keys(enum pc_memcached_verb verb, const ui
 {
     const struct span span = window_span(at, count);
     const struct pc_memcached_line line = {.verb = (uint8_t)verb};
-    *out = (struct pc_memcached_request){.verb = (uint8_t)verb};
+    *out = (struct pc_memcached_request){.verb = (uint8_t)verb, .begins_line = true};
     if (verb == PC_MEMCACHED_GAT || verb == PC_MEMCACHED_GATS) {
         return take_touch(span, word_bytes, line, out, out_line, out_bytes);
     }
@@ -488,6 +488,7 @@ static bool parse_get_fast(const uint8_t *at, uint32_t end, struct pc_memcached_
         }
     }
     *out = (struct pc_memcached_request){.verb = PC_MEMCACHED_GET,
+                                         .begins_line = true,
                                          .ends_line = true,
                                          .key_count = 1,
                                          .key_bytes = (uint8_t)key_bytes,

@@ -67,6 +67,7 @@ struct pc_memcached_request {
     uint8_t verb;
     uint8_t refusal;    /* enum pc_memcached_reply: what is wrong with it; 0: nothing */
     bool quiet;         /* noreply */
+    bool begins_line;   /* keys: the first window of its line */
     bool ends_line;     /* keys: the last window of its line, END follows */
     bool value_follows; /* value and its line end come as a body, not with the line */
     uint8_t key_count;  /* keys: in this window; else 1 where the command has one */

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cache: the service. parse recognises and aims, serve hands each request to the file it is for. */
+#include "services/cache_parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* memcached takes an exptime beyond thirty days as a time of the calendar. */
+enum { RELATIVE_EXPTIME_MAX = 60 * 60 * 24 * 30 };
+
+/* Items looked at in one step of upkeep: well under the time of one turn. */
+enum { STEP_BUDGET = 256, ROOM_BUDGET = 4096 };
+
+enum { CLASS_ITEM, CLASS_MANY };
+
+/* More keys than this on a line, and the clock is looked at after it. */
+enum { ITEM_KEYS_MAX = 8 };
+
+static const struct pc_class classes[] = {
+    [CLASS_ITEM] = {.name = "item", .weight = PC_LIGHT},
+    [CLASS_MANY] = {.name = "many", .weight = PC_HEAVY},
+};
+
+uint32_t pc_cache_expiry(int32_t exptime, struct pc_lane *lane)
+{
+    if (PC_LIKELY(exptime == 0)) {
+        return 0;
+    }
+    const uint32_t now = pc_lane_second(lane);
+    if (exptime < 0) {
+        return 1;
+    }
+    if (exptime <= RELATIVE_EXPTIME_MAX) {
+        return now + (uint32_t)exptime;
+    }
+    const uint64_t realtime_s = pc_lane_realtime_s(lane);
+    return (uint64_t)exptime <= realtime_s ? 1 : now + (uint32_t)((uint64_t)exptime - realtime_s);
+}
+
+enum pc_serve pc_cache_say(const struct pc_cache_op *op, enum pc_memcached_reply reply)
+{
+    if (op->parsed.quiet) {
+        return PC_SERVED;
+    }
+    size_t bytes;
+    const char *line = pc_memcached_reply(reply, &bytes);
+    return pc_reply_copy(op->request, line, bytes) == 0 ? PC_SERVED : PC_HANG_UP;
+}
+
+/* ---- Asking the places ---- */
+
+static void call_work(struct pc_call *call, struct pc_lane *there)
+{
+    struct pc_cache_op *op = PC_CONTAINER_OF(call, struct pc_cache_op, call);
+    const bool entered = pc_cache_at_hand(op, (unsigned)call->place, op->run, there);
+    PC_ASSERT(entered);
+    (void)entered;
+}
+
+bool pc_cache_at_hand(struct pc_cache_op *op, unsigned place, pc_cache_run_fn *run,
+                      struct pc_lane *lane)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    if (!pc_owners_enter(cache->owners, place, lane)) {
+        return false;
+    }
+    pc_cache_due(cache, place, lane);
+    run(op, place, lane);
+    pc_owners_leave(cache->owners, place);
+    return true;
+}
+
+bool pc_cache_post(struct pc_cache_op *op, unsigned place, pc_cache_run_fn *run)
+{
+    op->run = run;
+    op->call.work = call_work;
+    op->call.place = (int32_t)place;
+    return pc_call_post(op->request, &op->call) == 0;
+}
+
+bool pc_cache_ask_all(struct pc_cache_op *op, pc_cache_run_fn *run, struct pc_lane *lane)
+{
+    const struct pc_cache *cache = pc_cache_of(op);
+    while (op->next_place < cache->owners->place_count) {
+        if (!pc_cache_ask(op, op->next_place++, run, lane)) {
+            return false;
+        }
+    }
+    op->next_place = 0;
+    return true;
+}
+
+static void run_step(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    (void)pc_slice_step(pc_owners_slice(pc_cache_of(op)->owners, place), pc_lane_second(there),
+                        ROOM_BUDGET);
+}
+
+bool pc_cache_make_room(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    if (!pc_cache_ask_all(op, run_step, lane)) {
+        return false;
+    }
+    op->room_rounds++;
+    return true;
+}
+
+/* ---- The service ---- */
+
+static unsigned class_of(const struct pc_memcached_request *parsed)
+{
+    return parsed->key_count > ITEM_KEYS_MAX || parsed->value_follows ||
+                   parsed->verb == PC_MEMCACHED_STATS || parsed->verb == PC_MEMCACHED_FLUSH_ALL
+               ? CLASS_MANY
+               : CLASS_ITEM;
+}
+
+static enum pc_parse parse(struct pc_request *request, struct pc_view in, size_t *out_bytes)
+{
+    struct pc_cache_op *op = request->scratch;
+    struct pc_cache_session *session = request->session;
+    const struct pc_cache *cache = request->app;
+    struct pc_memcached_line line;
+    switch (pc_memcached_parse(session->line, in.at, in.count, &op->parsed, &line, out_bytes)) {
+    case PC_MEMCACHED_MORE:
+        return PC_PARSE_MORE;
+    case PC_MEMCACHED_BAD:
+        request->trouble = "not a memcached request";
+        return PC_PARSE_BAD;
+    case PC_MEMCACHED_DONE:
+        break;
+    }
+    session->line = line;
+    op->request = request;
+    request->class_index = class_of(&op->parsed);
+    if (op->parsed.value_follows) {
+        request->body_bytes = (uint64_t)op->parsed.value_bytes + 2;
+    }
+    if (PC_LIKELY(op->parsed.key_count == 1)) {
+        const struct pc_owners *owners = cache->owners;
+        op->hash = pc_owners_hash(in.at + op->parsed.key_at, op->parsed.key_bytes, owners->seed);
+        op->place = pc_owners_place(owners, op->hash);
+        /* Only the one core there is may look into every slice. */
+        if (owners->core_count == 1 && !owners->mode->any_lane) {
+            pc_slice_prefetch(pc_owners_slice(owners, op->place), op->hash);
+        }
+    }
+    return PC_PARSE_DONE;
+}
+
+static enum pc_serve serve_version(struct pc_cache_op *op)
+{
+    static const char line[] = "VERSION " PC_CACHE_VERSION "\r\n";
+    return pc_reply_copy(op->request, line, sizeof(line) - 1) == 0 ? PC_SERVED : PC_HANG_UP;
+}
+
+static enum pc_serve serve_verbosity(struct pc_cache_op *op)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    const uint64_t level = op->parsed.number;
+    /* Told back by `stats settings` only; no reader needs an order with anything else. */
+    atomic_store_explicit(&cache->verbosity, level > 2 ? 2 : (int)level, memory_order_relaxed);
+    return pc_cache_say(op, PC_MEMCACHED_SAY_OK);
+}
+
+static enum pc_serve serve_shutdown(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    if (!pc_cache_of(op)->settings.shutdown_allowed) {
+        return pc_cache_say(op, PC_MEMCACHED_SAY_SHUTDOWN_OFF);
+    }
+    pc_runtime_stop(pc_lane_runtime(lane));
+    return PC_HANG_UP;
+}
+
+static enum pc_serve serve(struct pc_request *request, struct pc_lane *lane)
+{
+    struct pc_cache_op *op = request->scratch;
+    const struct pc_memcached_request *parsed = &op->parsed;
+    if (PC_UNLIKELY(parsed->refusal != 0)) {
+        return pc_cache_serve_refusal(op);
+    }
+    switch (parsed->verb) {
+    case PC_MEMCACHED_GET:
+    case PC_MEMCACHED_GETS:
+    case PC_MEMCACHED_GAT:
+    case PC_MEMCACHED_GATS:
+        return parsed->key_count == 1 && parsed->begins_line && parsed->ends_line
+                   ? pc_cache_serve_item(op, lane)
+                   : pc_cache_serve_keys(op, lane);
+    case PC_MEMCACHED_FLUSH_ALL:
+        return pc_cache_serve_flush(op, lane);
+    case PC_MEMCACHED_STATS:
+        return pc_cache_serve_stats(op, lane);
+    case PC_MEMCACHED_VERSION:
+        return serve_version(op);
+    case PC_MEMCACHED_VERBOSITY:
+        return serve_verbosity(op);
+    case PC_MEMCACHED_SHUTDOWN:
+        return serve_shutdown(op, lane);
+    case PC_MEMCACHED_QUIT:
+        return PC_HANG_UP;
+    case PC_MEMCACHED_NOTHING:
+        return PC_SERVED;
+    default:
+        return parsed->value_follows ? pc_cache_serve_body(op, lane)
+                                     : pc_cache_serve_item(op, lane);
+    }
+}
+
+static int place_open(void *app, int32_t place, struct pc_lane *lane)
+{
+    struct pc_cache *cache = app;
+    (void)lane;
+    return pc_owners_open(cache->owners, (unsigned)place);
+}
+
+static bool place_step(void *app, int32_t place_index, struct pc_lane *lane)
+{
+    struct pc_cache *cache = app;
+    const unsigned place = (unsigned)place_index;
+    if (!pc_owners_enter(cache->owners, place, lane)) {
+        return false;
+    }
+    pc_cache_due(cache, place, lane);
+    const bool more =
+        pc_slice_step(pc_owners_slice(cache->owners, place), pc_lane_second(lane), STEP_BUDGET);
+    pc_owners_leave(cache->owners, place);
+    return more;
+}
+
+static void place_close(void *app, int32_t place, struct pc_lane *lane)
+{
+    struct pc_cache *cache = app;
+    (void)lane;
+    pc_owners_close(cache->owners, (unsigned)place);
+}
+
+#define REFUSAL "ERROR Too many open connections\r\n"
+
+const struct pc_service pc_cache_service = {
+    .name = "cache",
+    .request_bytes = sizeof(struct pc_cache_op),
+    .session_bytes = sizeof(struct pc_cache_session),
+    .input_bytes_max = PC_MEMCACHED_INPUT_BYTES_MAX,
+    .classes = classes,
+    .class_count = PC_COUNT_OF(classes),
+    .refusal = {(const uint8_t *)REFUSAL, sizeof(REFUSAL) - 1},
+    .parse = parse,
+    .serve = serve,
+    .place_open = place_open,
+    .place_step = place_step,
+    .place_close = place_close,
+};
+
+int pc_cache_create(const struct pc_cache_settings *settings, struct pc_cache **out_cache)
+{
+    struct pc_cache *cache = calloc(1, sizeof(*cache));
+    if (cache == NULL) {
+        return -ENOMEM;
+    }
+    const unsigned place_count = settings->owners->place_count;
+    cache->settings = *settings;
+    cache->owners = settings->owners;
+    cache->places = aligned_alloc(PC_CACHE_LINE, place_count * sizeof(*cache->places));
+    if (cache->places == NULL) {
+        free(cache);
+        return -ENOMEM;
+    }
+    memset(cache->places, 0, place_count * sizeof(*cache->places));
+    for (unsigned i = 0; i < place_count; i++) {
+        pthread_mutex_init(&cache->places[i].holds_lock, NULL);
+        cache->places[i].pool = cache->owners->pool;
+    }
+    atomic_init(&cache->verbosity, settings->verbosity);
+    *out_cache = cache;
+    return 0;
+}
+
+void pc_cache_destroy(struct pc_cache *cache)
+{
+    if (cache == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < cache->owners->place_count; i++) {
+        pc_cache_holds_free(&cache->places[i]);
+        pthread_mutex_destroy(&cache->places[i].holds_lock);
+    }
+    free(cache->places);
+    free(cache);
+}

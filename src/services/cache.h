@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cache: memcached's commands on the slices of an owners table.
+ *
+ * Owner    The program that made it; the runtime runs it as a service on every lane.
+ * Memory   Values live in the slices; up to 512 bytes of one are copied by its owner into the
+ * asker's reply, up to 4 KiB on the owner's own lane; longer ones are sent where they lie, held.
+ * Limits   value_bytes_max a value; 64 keys a window of a get.
+ * Order    Per connection and key, effects in order. flush_all and stats are barriers within their
+ *          connection; across keys, pipelined requests are concurrent.
+ */
+#ifndef PC_SERVICES_CACHE_H
+#define PC_SERVICES_CACHE_H
+
+#include <percore/service.h>
+
+struct pc_cache;
+struct pc_owners;
+
+/* What `version` says. Clients choose what they may ask for by it, so it names the memcached whose
+ * behaviour this is. */
+#define PC_CACHE_VERSION "1.6.45-percore"
+
+struct pc_cache_settings {
+    struct pc_owners *owners;      /* kept; outlives the cache */
+    bool shutdown_allowed;         /* -A */
+    bool flush_refused;            /* -F */
+    uint64_t limit_bytes;          /* -m, for stats */
+    uint64_t value_bytes_max;      /* -I */
+    unsigned connection_count_max; /* -c, for stats */
+    unsigned port;                 /* for stats settings; 0: none */
+    const char *interface;         /* for stats settings; NULL: all */
+    const char *socket_path;       /* for stats settings; NULL: none */
+    int verbosity;                 /* -v */
+};
+
+/* -ENOMEM.  Core: boot. */
+int pc_cache_create(const struct pc_cache_settings *settings, struct pc_cache **out_cache);
+
+/* After the runtime that ran it is gone; NULL is allowed.  Core: boot. */
+void pc_cache_destroy(struct pc_cache *cache);
+
+/* What to give to pc_runtime_create, with the cache as its app. */
+extern const struct pc_service pc_cache_service;
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cache_body: values too long to come with their line. Room is reserved at the owner, the bytes are
+ * received straight into it, unpublished, and a second call publishes them.
+ *
+ *   BEGIN ──reserve──▶ RESERVED ──fill pieces──▶ TAIL ──CR LF──▶ COMMITTED ──▶ said
+ *                         │ refused: said, and the runtime swallows the body
+ *                         └ peer gone or bad end ──abort──▶ ABORTED
+ */
+#include "services/cache_parts.h"
+
+#include <string.h>
+
+enum {
+    STAGE_BEGIN,
+    STAGE_RESERVED,
+    STAGE_FILLING,
+    STAGE_TAIL,
+    STAGE_COMMITTED,
+    STAGE_ABORTED,
+};
+
+/* Beyond what every request carries; in the request's extra block. */
+struct body {
+    struct pc_reservation reservation;
+    uint64_t filled_bytes;
+    char tail[2];
+    uint8_t abort_reply; /* enum pc_memcached_reply */
+};
+
+static void run_reserve(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    struct body *body = op->extra;
+    struct pc_slice *slice = pc_owners_slice(pc_cache_of(op)->owners, place);
+    const struct pc_key key = pc_cache_key(op);
+    const struct pc_store store = pc_cache_store_of(op);
+    const uint32_t now = pc_lane_second(there);
+    op->status = (uint8_t)pc_slice_reserve(slice, &key, &store, now, &body->reservation);
+    if (op->status == PC_SLICE_NO_MEMORY && op->parsed.verb == PC_MEMCACHED_SET) {
+        (void)pc_slice_delete(slice, &key, NULL, now);
+    }
+}
+
+static void run_commit(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    struct body *body = op->extra;
+    const struct pc_key key = pc_cache_key(op);
+    const struct pc_store store = pc_cache_store_of(op);
+    op->status = (uint8_t)pc_slice_commit(pc_owners_slice(pc_cache_of(op)->owners, place), &key,
+                                          &store, pc_lane_second(there), &body->reservation, NULL);
+    if (op->status != PC_SLICE_LATER) {
+        pc_cache_store_count(op, place);
+    }
+}
+
+static void run_abort(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    struct body *body = op->extra;
+    (void)there;
+    pc_slice_abort(pc_owners_slice(pc_cache_of(op)->owners, place), &body->reservation);
+}
+
+/* Ask `run` again as long as the slice says LATER and room may still be made. */
+static bool insist(struct pc_cache_op *op, pc_cache_run_fn *run, struct pc_lane *lane)
+{
+    while (op->status == PC_SLICE_LATER && op->room_rounds < PC_CACHE_ROOM_ROUNDS_MAX) {
+        if (!pc_cache_make_room(op, lane) || !pc_cache_ask(op, op->place, run, lane)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum pc_serve abort_with(struct pc_cache_op *op, enum pc_memcached_reply reply,
+                                struct pc_lane *lane)
+{
+    struct body *body = op->extra;
+    op->stage = STAGE_ABORTED;
+    body->abort_reply = (uint8_t)reply;
+    (void)pc_cache_ask(op, op->place, run_abort, lane);
+    return PC_AGAIN;
+}
+
+static enum pc_serve begin(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    op->stage = STAGE_RESERVED;
+    op->expiry = pc_cache_expiry(op->parsed.exptime, lane);
+    op->extra = pc_request_extra(op->request, sizeof(struct body));
+    if (op->extra == NULL) {
+        return pc_cache_say(op, PC_MEMCACHED_SAY_NO_MEMORY_READ);
+    }
+    memset(op->extra, 0, sizeof(struct body));
+    (void)pc_cache_ask(op, op->place, run_reserve, lane);
+    return PC_AGAIN;
+}
+
+static enum pc_serve fill(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    struct body *body = op->extra;
+    if (op->request->body_error != 0) {
+        return abort_with(op, PC_MEMCACHED_SAY_NOTHING, lane);
+    }
+    const uint64_t left_bytes = op->parsed.value_bytes - body->filled_bytes;
+    if (left_bytes == 0) {
+        op->stage = STAGE_TAIL;
+        pc_request_body(op->request, body->tail, sizeof(body->tail));
+        return PC_AGAIN;
+    }
+    if (body->filled_bytes > 0) {
+        const bool next = pc_reservation_next(pc_cache_of(op)->owners->pool, &body->reservation);
+        PC_ASSERT(next);
+        (void)next;
+    }
+    const size_t piece_bytes = pc_min_size(body->reservation.piece_bytes, (size_t)left_bytes);
+    body->filled_bytes += piece_bytes;
+    pc_request_body(op->request, body->reservation.at, piece_bytes);
+    return PC_AGAIN;
+}
+
+static enum pc_serve check_tail(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    const struct body *body = op->extra;
+    if (op->request->body_error != 0) {
+        return abort_with(op, PC_MEMCACHED_SAY_NOTHING, lane);
+    }
+    if (memcmp(body->tail, "\r\n", 2) != 0) {
+        return abort_with(op, PC_MEMCACHED_SAY_BAD_CHUNK, lane);
+    }
+    op->stage = STAGE_COMMITTED;
+    op->room_rounds = 0;
+    (void)pc_cache_ask(op, op->place, run_commit, lane);
+    return PC_AGAIN;
+}
+
+/* Each step that asks a place returns AGAIN whether the answer is there already or not: then serve
+ * runs again at once. Later requests wait until this one is said. */
+enum pc_serve pc_cache_serve_body(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    switch (op->stage) {
+    case STAGE_BEGIN:
+        return begin(op, lane);
+    case STAGE_RESERVED:
+        if (!insist(op, run_reserve, lane)) {
+            return PC_AGAIN;
+        }
+        if (op->status != PC_SLICE_OK) {
+            return pc_cache_say(op, pc_cache_store_reply(op));
+        }
+        op->stage = STAGE_FILLING;
+        return fill(op, lane);
+    case STAGE_FILLING:
+        return fill(op, lane);
+    case STAGE_TAIL:
+        return check_tail(op, lane);
+    case STAGE_COMMITTED:
+        if (!insist(op, run_commit, lane)) {
+            return PC_AGAIN;
+        }
+        if (op->status == PC_SLICE_LATER) {
+            return abort_with(op, PC_MEMCACHED_SAY_NO_MEMORY, lane);
+        }
+        return pc_cache_say(op, pc_cache_store_reply(op));
+    default:
+        return pc_cache_say(op, ((const struct body *)op->extra)->abort_reply);
+    }
+}

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cache_item: requests of one key, from the question to a slice to the words of the answer. */
+#include "services/cache_parts.h"
+
+#include "protocols/decimal.h"
+
+#include <string.h>
+
+enum { STAGE_BEGIN, STAGE_ASKED };
+
+/* Values up to this are copied by another core into our reply; longer ones are held. */
+enum { COPY_BYTES_MAX = 512 };
+
+bool pc_cache_find(struct pc_cache *cache, unsigned place, enum pc_memcached_verb verb,
+                   const struct pc_key *key, uint32_t expiry, uint32_t now,
+                   struct pc_value *out_value)
+{
+    struct pc_slice *slice = pc_owners_slice(cache->owners, place);
+    if (PC_UNLIKELY(verb == PC_MEMCACHED_GAT || verb == PC_MEMCACHED_GATS)) {
+        const bool found = pc_slice_touch(slice, key, expiry, now, out_value) == PC_SLICE_OK;
+        pc_cache_count(cache, place, PC_COUNT_cmd_touch);
+        pc_cache_count(cache, place, found ? PC_COUNT_touch_hits : PC_COUNT_touch_misses);
+        return found;
+    }
+    const bool found = pc_slice_find(slice, key, now, PC_FIND_HIT, out_value);
+    pc_cache_count(cache, place, PC_COUNT_cmd_get);
+    pc_cache_count(cache, place, found ? PC_COUNT_get_hits : PC_COUNT_get_misses);
+    return found;
+}
+
+static void run_get(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    const struct pc_key key = pc_cache_key(op);
+    struct pc_value value;
+    op->found = pc_cache_find(cache, place, op->parsed.verb, &key, op->expiry,
+                              pc_lane_second(there), &value);
+    if (!op->found) {
+        return;
+    }
+    uint8_t *into = op->into;
+    if (into == NULL && value.value_bytes < PC_VALUE_HOLD_BYTES) {
+        /* On the connection's own lane, END included, so that one reservation is the answer. */
+        into = op->into = pc_reply_reserve(
+            op->request, pc_cache_value_bytes_max(key.bytes, value.value_bytes) + 5);
+        op->no_memory = into == NULL;
+    } else if (into == NULL || value.value_bytes > op->room_bytes) {
+        into = NULL;
+        op->hold = pc_cache_hold_take(cache, place, &value);
+        op->no_memory = op->hold == NULL;
+    }
+    if (into != NULL) {
+        op->reply_bytes = (uint32_t)pc_cache_value_print(cache, into, key.at, key.bytes, &value,
+                                                         pc_cache_tells_cas(op->parsed.verb));
+    }
+}
+
+static enum pc_serve answer_get(struct pc_cache_op *op)
+{
+    struct pc_request *request = op->request;
+    if (op->into != NULL) {
+        const bool whole = op->reply_bytes > 0 || !op->found;
+        if (whole) {
+            memcpy(op->into + op->reply_bytes, "END\r\n", 5);
+            op->reply_bytes += 5;
+        }
+        pc_reply_commit(request, op->reply_bytes);
+        if (whole) {
+            return PC_SERVED;
+        }
+    }
+    if (!op->found) {
+        return pc_cache_say(op, PC_MEMCACHED_SAY_END);
+    }
+    if (op->no_memory) {
+        return pc_cache_say(op, PC_MEMCACHED_SAY_NO_MEMORY_GET);
+    }
+    const struct pc_key key = pc_cache_key(op);
+    if (pc_cache_value_share(request, key.at, key.bytes, op->hold,
+                             pc_cache_tells_cas(op->parsed.verb)) != 0) {
+        return PC_HANG_UP;
+    }
+    return pc_cache_say(op, PC_MEMCACHED_SAY_END);
+}
+
+struct pc_store pc_cache_store_of(const struct pc_cache_op *op)
+{
+    static const enum pc_store_mode modes[PC_MEMCACHED_VERB_COUNT] = {
+        [PC_MEMCACHED_SET] = PC_STORE_SET,         [PC_MEMCACHED_ADD] = PC_STORE_ADD,
+        [PC_MEMCACHED_REPLACE] = PC_STORE_REPLACE, [PC_MEMCACHED_APPEND] = PC_STORE_APPEND,
+        [PC_MEMCACHED_PREPEND] = PC_STORE_PREPEND, [PC_MEMCACHED_CAS] = PC_STORE_SET,
+    };
+    return (struct pc_store){.mode = modes[op->parsed.verb],
+                             .flags = op->parsed.flags,
+                             .expiry = op->expiry,
+                             .compare = op->parsed.verb == PC_MEMCACHED_CAS,
+                             .cas = op->parsed.number,
+                             .value_bytes = op->parsed.value_bytes};
+}
+
+void pc_cache_store_count(struct pc_cache_op *op, unsigned place)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    if (op->status != PC_SLICE_TOO_LARGE && op->status != PC_SLICE_NO_MEMORY) {
+        pc_cache_count(cache, place, PC_COUNT_cmd_set);
+    }
+    if (op->parsed.verb == PC_MEMCACHED_CAS) {
+        switch (op->status) {
+        case PC_SLICE_OK:
+            pc_cache_count(cache, place, PC_COUNT_cas_hits);
+            break;
+        case PC_SLICE_EXISTS:
+            pc_cache_count(cache, place, PC_COUNT_cas_badval);
+            break;
+        case PC_SLICE_NOT_FOUND:
+            pc_cache_count(cache, place, PC_COUNT_cas_misses);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+enum pc_memcached_reply pc_cache_store_reply(const struct pc_cache_op *op)
+{
+    switch (op->status) {
+    case PC_SLICE_OK:
+        return PC_MEMCACHED_SAY_STORED;
+    case PC_SLICE_NOT_STORED:
+        return PC_MEMCACHED_SAY_NOT_STORED;
+    case PC_SLICE_EXISTS:
+        return PC_MEMCACHED_SAY_EXISTS;
+    case PC_SLICE_NOT_FOUND:
+        return PC_MEMCACHED_SAY_NOT_FOUND;
+    case PC_SLICE_TOO_LARGE:
+        return PC_MEMCACHED_SAY_TOO_LARGE;
+    default:
+        return PC_MEMCACHED_SAY_NO_MEMORY;
+    }
+}
+
+static void run_store(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    struct pc_slice *slice = pc_owners_slice(pc_cache_of(op)->owners, place);
+    const struct pc_key key = pc_cache_key(op);
+    struct pc_store store = pc_cache_store_of(op);
+    store.value = op->request->input.at + op->parsed.value_at;
+    const uint32_t now = pc_lane_second(there);
+    op->status = (uint8_t)pc_slice_store(slice, &key, &store, now, NULL);
+    if (op->status == PC_SLICE_NO_MEMORY && op->parsed.verb == PC_MEMCACHED_SET) {
+        /* As memcached: a set that fails must not leave what it was to replace. */
+        (void)pc_slice_delete(slice, &key, NULL, now);
+    }
+    if (op->status != PC_SLICE_LATER) {
+        pc_cache_store_count(op, place);
+    }
+}
+
+static void run_delete(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    const struct pc_key key = pc_cache_key(op);
+    op->status = (uint8_t)pc_slice_delete(pc_owners_slice(cache->owners, place), &key, NULL,
+                                          pc_lane_second(there));
+    op->found = op->status == PC_SLICE_OK;
+    pc_cache_count(cache, place, op->found ? PC_COUNT_delete_hits : PC_COUNT_delete_misses);
+}
+
+static void run_touch(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    const struct pc_key key = pc_cache_key(op);
+    op->status = (uint8_t)pc_slice_touch(pc_owners_slice(cache->owners, place), &key, op->expiry,
+                                         pc_lane_second(there), NULL);
+    op->found = op->status == PC_SLICE_OK;
+    pc_cache_count(cache, place, PC_COUNT_cmd_touch);
+    pc_cache_count(cache, place, op->found ? PC_COUNT_touch_hits : PC_COUNT_touch_misses);
+}
+
+static void run_count(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    const struct pc_key key = pc_cache_key(op);
+    const bool down = op->parsed.verb == PC_MEMCACHED_DECR;
+    const struct pc_count count = {.delta = op->parsed.number, .decrement = down};
+    op->status = (uint8_t)pc_slice_count(pc_owners_slice(cache->owners, place), &key, &count,
+                                         pc_lane_second(there), &op->number, NULL);
+    if (op->status == PC_SLICE_OK) {
+        pc_cache_count(cache, place, down ? PC_COUNT_decr_hits : PC_COUNT_incr_hits);
+    } else if (op->status == PC_SLICE_NOT_FOUND) {
+        pc_cache_count(cache, place, down ? PC_COUNT_decr_misses : PC_COUNT_incr_misses);
+    }
+}
+
+static enum pc_serve answer_count(struct pc_cache_op *op)
+{
+    char line[PC_DECIMAL_BYTES_MAX + 2];
+    switch (op->status) {
+    case PC_SLICE_OK:
+        break;
+    case PC_SLICE_NOT_FOUND:
+        return pc_cache_say(op, PC_MEMCACHED_SAY_NOT_FOUND);
+    case PC_SLICE_NOT_NUMBER:
+        return pc_cache_say(op, PC_MEMCACHED_SAY_NON_NUMERIC);
+    default:
+        return pc_cache_say(op, PC_MEMCACHED_SAY_NO_MEMORY_DELTA);
+    }
+    if (op->parsed.quiet) {
+        return PC_SERVED;
+    }
+    size_t bytes = pc_decimal_write(line, op->number);
+    memcpy(line + bytes, "\r\n", 2);
+    return pc_reply_copy(op->request, line, bytes + 2) == 0 ? PC_SERVED : PC_HANG_UP;
+}
+
+static enum pc_serve answer(struct pc_cache_op *op)
+{
+    switch (op->parsed.verb) {
+    case PC_MEMCACHED_GET:
+    case PC_MEMCACHED_GETS:
+    case PC_MEMCACHED_GAT:
+    case PC_MEMCACHED_GATS:
+        return answer_get(op);
+    case PC_MEMCACHED_DELETE:
+        return pc_cache_say(op, op->found ? PC_MEMCACHED_SAY_DELETED : PC_MEMCACHED_SAY_NOT_FOUND);
+    case PC_MEMCACHED_TOUCH:
+        return pc_cache_say(op, op->found                          ? PC_MEMCACHED_SAY_TOUCHED
+                                : op->status == PC_SLICE_NOT_FOUND ? PC_MEMCACHED_SAY_NOT_FOUND
+                                                                   : PC_MEMCACHED_SAY_NO_MEMORY);
+    case PC_MEMCACHED_INCR:
+    case PC_MEMCACHED_DECR:
+        return answer_count(op);
+    default:
+        return pc_cache_say(op, pc_cache_store_reply(op));
+    }
+}
+
+static pc_cache_run_fn *run_of(const struct pc_cache_op *op)
+{
+    switch (op->parsed.verb) {
+    case PC_MEMCACHED_GET:
+    case PC_MEMCACHED_GETS:
+    case PC_MEMCACHED_GAT:
+    case PC_MEMCACHED_GATS:
+        return run_get;
+    case PC_MEMCACHED_DELETE:
+        return run_delete;
+    case PC_MEMCACHED_TOUCH:
+        return run_touch;
+    case PC_MEMCACHED_INCR:
+    case PC_MEMCACHED_DECR:
+        return run_count;
+    default:
+        return run_store;
+    }
+}
+
+/* Posted to the place; what may have to be asked again keeps later requests waiting, or one of them
+ * could overtake it. */
+static enum pc_serve wait_for(const struct pc_cache_op *op)
+{
+    return op->parsed.verb == PC_MEMCACHED_APPEND || op->parsed.verb == PC_MEMCACHED_PREPEND
+               ? PC_AGAIN
+               : PC_WAITING;
+}
+
+static enum pc_serve begin(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    pc_cache_run_fn *run = run_of(op);
+    op->stage = STAGE_ASKED;
+    op->expiry = pc_cache_expiry(op->parsed.exptime, lane);
+    if (PC_LIKELY(pc_cache_at_hand(op, op->place, run, lane))) {
+        return PC_SERVED;
+    }
+    if (run == run_get) {
+        op->room_bytes = COPY_BYTES_MAX;
+        op->into = pc_reply_reserve(
+            op->request, pc_cache_value_bytes_max(op->parsed.key_bytes, COPY_BYTES_MAX) + 5);
+        if (op->into == NULL) {
+            return PC_HANG_UP;
+        }
+    }
+    return pc_cache_post(op, op->place, run) ? PC_SERVED : wait_for(op);
+}
+
+/* An append that needs more room than one segment has may have to be asked again. */
+static enum pc_serve ask_again(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    while (op->status == PC_SLICE_LATER && op->room_rounds < PC_CACHE_ROOM_ROUNDS_MAX) {
+        if (!pc_cache_make_room(op, lane) || !pc_cache_ask(op, op->place, run_store, lane)) {
+            return PC_AGAIN;
+        }
+    }
+    return PC_SERVED;
+}
+
+enum pc_serve pc_cache_serve_item(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    enum pc_serve served = PC_SERVED;
+    if (op->stage == STAGE_BEGIN) {
+        served = begin(op, lane);
+    }
+    if (served == PC_SERVED && PC_UNLIKELY(op->status == PC_SLICE_LATER)) {
+        served = ask_again(op, lane);
+    }
+    return served == PC_SERVED ? answer(op) : served;
+}

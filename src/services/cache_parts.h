@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cache_parts: what the files of the cache share; nobody else includes it.
+ *
+ *   cache.c        the service: parse and aim, and who serves what
+ *   cache_item.c   requests of one key
+ *   cache_keys.c   lines of several keys, window by window
+ *   cache_body.c   values too long to come with their line
+ *   cache_stats.c  requests to all places: flush_all, stats
+ *   cache_value.c  values on their way out: printed, or held and sent where they lie
+ */
+#ifndef PC_SERVICES_CACHE_PARTS_H
+#define PC_SERVICES_CACHE_PARTS_H
+
+#include "base/check.h"
+#include "protocols/memcached.h"
+#include "services/cache.h"
+#include "store/owners/owners.h"
+
+#include <percore/service.h>
+#include <pthread.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+
+enum pc_cache_count {
+#define PC_CACHE_COUNT(name) PC_COUNT_##name,
+#include "services/cache_counts.def"
+#undef PC_CACHE_COUNT
+    PC_COUNT_COUNT,
+};
+
+struct pc_cache_place;
+
+/* A value that is being sent where it lies; each piece handed to the runtime is one use. */
+struct pc_cache_hold {
+    struct pc_hold hold;
+    struct pc_value value;
+    struct pc_cache_place *place;
+    struct pc_cache_hold *next;
+    uint32_t uses;
+};
+
+/* What belongs to one slice besides the slice. Holds come back on any lane, hence their lock. */
+struct pc_cache_place {
+    alignas(PC_CACHE_LINE) uint64_t counts[PC_COUNT_COUNT]; /* whoever is in the slice */
+    uint32_t flush_second;                                  /* a flush to come; 0: none */
+    alignas(PC_CACHE_LINE) pthread_mutex_t holds_lock;      /* any lane, seldom */
+    struct pc_cache_hold *holds_free;
+    struct pc_pool *pool;
+};
+
+struct pc_cache {
+    struct pc_cache_settings settings;
+    struct pc_owners *owners;
+    struct pc_cache_place *places;
+    uint64_t started_realtime_s;
+    atomic_int verbosity; /* any lane; only told back */
+};
+
+/* Where a connection stands. `line` is parse's, `line_failed` is serve's. */
+struct pc_cache_session {
+    struct pc_memcached_line line;
+    bool line_failed; /* an earlier window of this line ended in an error */
+};
+
+struct pc_cache_op;
+
+/* Runs in the slice of `place`, on whatever lane may be in it. */
+typedef void pc_cache_run_fn(struct pc_cache_op *op, unsigned place, struct pc_lane *there);
+
+/* One request. `run` and what it reads and writes are whoever's turn it is: the connection's lane
+ * before the post and after the answer, the place's in between. */
+struct pc_cache_op {
+    struct pc_memcached_request parsed;
+    struct pc_call call;
+    pc_cache_run_fn *run;
+    struct pc_request *request;
+    uint64_t hash;
+    uint32_t place;
+    uint32_t expiry;     /* in seconds of the lanes' clock */
+    uint32_t next_place; /* of a question to all */
+    uint8_t stage;       /* of whoever serves it; 0: not begun */
+    uint8_t room_rounds;
+    uint8_t status; /* enum pc_slice_status */
+    bool found;
+    bool no_memory; /* the value was there and could not be sent */
+    uint8_t
+        *into; /* reserved reply space; NULL: on the connection's lane, reserve what is needed */
+    uint32_t room_bytes;
+    uint32_t reply_bytes; /* printed at `into` */
+    uint64_t number;
+    struct pc_cache_hold *hold;
+    void *extra; /* of whoever serves it: the request's extra block */
+};
+
+static inline struct pc_cache *pc_cache_of(const struct pc_cache_op *op)
+{
+    return op->request->app;
+}
+
+static inline struct pc_key pc_cache_key(const struct pc_cache_op *op)
+{
+    return (struct pc_key){op->request->input.at + op->parsed.key_at, op->parsed.key_bytes,
+                           op->hash};
+}
+
+static inline void pc_cache_count(struct pc_cache *cache, unsigned place, enum pc_cache_count count)
+{
+    cache->places[place].counts[count]++;
+}
+
+/* Run `run` in the slice of `place` if this lane may be in it now.  Lane: the connection's. */
+bool pc_cache_at_hand(struct pc_cache_op *op, unsigned place, pc_cache_run_fn *run,
+                      struct pc_lane *lane);
+
+/* Have `run` run where the place is. False: the answer comes later; return WAITING or AGAIN.
+ * Lane: the connection's. */
+bool pc_cache_post(struct pc_cache_op *op, unsigned place, pc_cache_run_fn *run);
+
+/* Whichever of the two works. */
+static inline bool pc_cache_ask(struct pc_cache_op *op, unsigned place, pc_cache_run_fn *run,
+                                struct pc_lane *lane)
+{
+    return pc_cache_at_hand(op, place, run, lane) || pc_cache_post(op, place, run);
+}
+
+/* Ask every place from op->next_place on, one after the other: nobody waits for more than one, and
+ * a place asked later has seen all that this connection asked of it before. False: return AGAIN and
+ * come back. True: all have answered, and next_place is 0 again. */
+bool pc_cache_ask_all(struct pc_cache_op *op, pc_cache_run_fn *run, struct pc_lane *lane);
+
+/* A lane is in the slice now: do what is due by its clock.  In the slice. */
+static inline void pc_cache_due(struct pc_cache *cache, unsigned place, const struct pc_lane *there)
+{
+    struct pc_cache_place *here = &cache->places[place];
+    if (PC_UNLIKELY(here->flush_second != 0) && pc_lane_second(there) >= here->flush_second) {
+        here->flush_second = 0;
+        pc_slice_flush(pc_owners_slice(cache->owners, place), pc_lane_second(there));
+    }
+}
+
+/* A slice said LATER: have all of them make room, then ask it again. False: return AGAIN and come
+ * back. Gives up when `op->room_rounds` reaches PC_CACHE_ROOM_ROUNDS_MAX. */
+enum { PC_CACHE_ROOM_ROUNDS_MAX = 64 };
+bool pc_cache_make_room(struct pc_cache_op *op, struct pc_lane *lane);
+
+/* The second at which something of this exptime is gone: 0 never, 1 at once. */
+uint32_t pc_cache_expiry(int32_t exptime, struct pc_lane *lane);
+
+/* Say a fixed line, unless the request is quiet.  Lane: the connection's. */
+enum pc_serve pc_cache_say(const struct pc_cache_op *op, enum pc_memcached_reply reply);
+
+/* serve of each kind of request. */
+enum pc_serve pc_cache_serve_refusal(struct pc_cache_op *op);
+enum pc_serve pc_cache_serve_item(struct pc_cache_op *op, struct pc_lane *lane);
+enum pc_serve pc_cache_serve_keys(struct pc_cache_op *op, struct pc_lane *lane);
+enum pc_serve pc_cache_serve_body(struct pc_cache_op *op, struct pc_lane *lane);
+enum pc_serve pc_cache_serve_flush(struct pc_cache_op *op, struct pc_lane *lane);
+enum pc_serve pc_cache_serve_stats(struct pc_cache_op *op, struct pc_lane *lane);
+
+/* What a store of this request asks of a slice, and how its outcome is said and counted. */
+struct pc_store pc_cache_store_of(const struct pc_cache_op *op);
+void pc_cache_store_count(struct pc_cache_op *op, unsigned place);
+enum pc_memcached_reply pc_cache_store_reply(const struct pc_cache_op *op);
+
+/* Look a key up as the verb says (gat touches) and count it.  In the slice of `place`. */
+bool pc_cache_find(struct pc_cache *cache, unsigned place, enum pc_memcached_verb verb,
+                   const struct pc_key *key, uint32_t expiry, uint32_t now,
+                   struct pc_value *out_value);
+
+/* Bytes of a value's answer: its line, itself and a line end. */
+static inline size_t pc_cache_value_bytes_max(uint32_t key_bytes, uint64_t value_bytes)
+{
+    return PC_MEMCACHED_VALUE_LINE_BYTES_MAX - PC_MEMCACHED_KEY_BYTES_MAX + key_bytes +
+           (size_t)value_bytes + 2;
+}
+
+/* gets and gats tell the cas unique. */
+static inline bool pc_cache_tells_cas(uint8_t verb)
+{
+    return verb == PC_MEMCACHED_GETS || verb == PC_MEMCACHED_GATS;
+}
+
+/* Print the whole answer; the value is fresh, and there is room. Returns its bytes.
+ * In the slice. */
+size_t pc_cache_value_print(const struct pc_cache *cache, uint8_t *into, const void *key,
+                            uint32_t key_bytes, struct pc_value *value, bool with_cas);
+
+/* Hold a value to send it where it lies; NULL: too much is held, or no memory.  In the slice. */
+struct pc_cache_hold *pc_cache_hold_take(struct pc_cache *cache, unsigned place,
+                                         const struct pc_value *value);
+
+/* Give up a hold of which nothing was sent.  Any lane. */
+void pc_cache_hold_drop(struct pc_cache_hold *hold);
+
+/* Say a held value; the hold is the runtime's or gone afterwards. 0 or -ENOMEM.
+ * Lane: the connection's. */
+int pc_cache_value_share(struct pc_request *request, const void *key, uint32_t key_bytes,
+                         struct pc_cache_hold *hold, bool with_cas);
+
+/* Free the holds a place keeps.  Core: boot. */
+void pc_cache_holds_free(struct pc_cache_place *place);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cache_value: values on their way out, printed into a reply or held and sent where they lie. */
+#include "services/cache_parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+size_t pc_cache_value_print(const struct pc_cache *cache, uint8_t *into, const void *key,
+                            uint32_t key_bytes, struct pc_value *value, bool with_cas)
+{
+    uint8_t *at = into;
+    at += pc_memcached_value_line((char *)at, key, key_bytes, value->flags,
+                                  (uint32_t)value->value_bytes, with_cas ? &value->cas : NULL);
+    do {
+        memcpy(at, value->at, value->piece_bytes);
+        at += value->piece_bytes;
+    } while (PC_UNLIKELY(value->left_bytes > 0) && pc_value_next(cache->owners->pool, value));
+    memcpy(at, "\r\n", 2);
+    return (size_t)(at + 2 - into);
+}
+
+static void hold_give_back(struct pc_cache_hold *hold)
+{
+    struct pc_cache_place *place = hold->place;
+    pc_value_release(place->pool, &hold->value);
+    pthread_mutex_lock(&place->holds_lock);
+    hold->next = place->holds_free;
+    place->holds_free = hold;
+    pthread_mutex_unlock(&place->holds_lock);
+}
+
+/* The uses of one hold are ended on the lane its connection runs on, one after the other. */
+static void hold_release(struct pc_hold *runtime_hold, struct pc_lane *lane)
+{
+    struct pc_cache_hold *hold = PC_CONTAINER_OF(runtime_hold, struct pc_cache_hold, hold);
+    (void)lane;
+    if (--hold->uses == 0) {
+        hold_give_back(hold);
+    }
+}
+
+struct pc_cache_hold *pc_cache_hold_take(struct pc_cache *cache, unsigned place_index,
+                                         const struct pc_value *value)
+{
+    struct pc_cache_place *place = &cache->places[place_index];
+    pthread_mutex_lock(&place->holds_lock);
+    struct pc_cache_hold *hold = place->holds_free;
+    if (hold != NULL) {
+        place->holds_free = hold->next;
+    }
+    pthread_mutex_unlock(&place->holds_lock);
+    if (hold == NULL) {
+        hold = malloc(sizeof(*hold));
+        if (hold == NULL) {
+            return NULL;
+        }
+    }
+    *hold = (struct pc_cache_hold){.hold = {hold_release}, .value = *value, .place = place};
+    if (!pc_value_hold(pc_owners_slice(cache->owners, place_index), &hold->value)) {
+        pthread_mutex_lock(&place->holds_lock);
+        hold->next = place->holds_free;
+        place->holds_free = hold;
+        pthread_mutex_unlock(&place->holds_lock);
+        return NULL;
+    }
+    return hold;
+}
+
+void pc_cache_hold_drop(struct pc_cache_hold *hold)
+{
+    hold_give_back(hold);
+}
+
+/* Each piece is a use; one more, ours, keeps the hold until the last piece is handed over. */
+static int share_pieces(struct pc_request *request, struct pc_cache_hold *hold)
+{
+    struct pc_value walk = hold->value;
+    for (;;) {
+        hold->uses++;
+        const struct pc_view piece = {walk.at, walk.piece_bytes};
+        const int error = pc_reply_share(request, piece, &hold->hold);
+        if (error != 0) {
+            hold->uses--;
+            return error;
+        }
+        if (walk.left_bytes == 0 || !pc_value_next(hold->place->pool, &walk)) {
+            return 0;
+        }
+    }
+}
+
+int pc_cache_value_share(struct pc_request *request, const void *key, uint32_t key_bytes,
+                         struct pc_cache_hold *hold, bool with_cas)
+{
+    char line[PC_MEMCACHED_VALUE_LINE_BYTES_MAX];
+    const struct pc_value *value = &hold->value;
+    const size_t line_bytes =
+        pc_memcached_value_line(line, key, key_bytes, value->flags, (uint32_t)value->value_bytes,
+                                with_cas ? &value->cas : NULL);
+    hold->uses = 1;
+    int error = pc_reply_copy(request, line, line_bytes);
+    if (error == 0) {
+        error = share_pieces(request, hold);
+    }
+    if (error == 0) {
+        error = pc_reply_copy(request, "\r\n", 2);
+    }
+    if (--hold->uses == 0) {
+        hold_give_back(hold);
+    }
+    return error;
+}
+
+void pc_cache_holds_free(struct pc_cache_place *place)
+{
+    while (place->holds_free != NULL) {
+        struct pc_cache_hold *hold = place->holds_free;
+        place->holds_free = hold->next;
+        free(hold);
+    }
+}
