@@ -92,11 +92,11 @@ struct pc_store {
     uint32_t expiry;
     bool compare; /* only if the present CAS number is `cas`; absent is PC_SLICE_NOT_FOUND */
     uint64_t cas;
-    uint64_t cas_new;      /* 0: the next of the slice (meta E) */
-    bool stale_if_older;   /* with compare: a lower `cas` stores and marks stale (meta I) */
-    bool create;           /* append, prepend: an absent key is stored like set (meta N) */
-    bool claimed;          /* the stored item counts as claimed (meta mg N) */
-    const void *value;     /* not used by reserve and commit */
+    uint64_t cas_new;    /* 0: the next of the slice (meta E) */
+    bool stale_if_older; /* with compare: a lower `cas` stores and marks stale (meta I) */
+    bool create;         /* append, prepend: an absent key is stored like set (meta N) */
+    bool claimed;        /* the stored item counts as claimed (meta mg N) */
+    const void *value;   /* not used by reserve and commit */
     uint64_t value_bytes;
 };
 
@@ -133,8 +133,8 @@ struct pc_reservation {
 
 struct pc_slice_stats {
     uint64_t item_count;
-    uint64_t item_bytes;   /* headers, keys and values that are alive */
-    uint64_t index_bytes;  /* index memory in use */
+    uint64_t item_bytes;  /* headers, keys and values that are alive */
+    uint64_t index_bytes; /* index memory in use */
     uint64_t segment_count;
     uint64_t stored_total; /* items ever stored */
     uint64_t evicted, evicted_unfetched, evicted_with_expiry;
@@ -173,8 +173,8 @@ enum pc_find {
 };
 
 /* False: absent, expired or flushed.  Core: owner. */
-bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t now,
-                   enum pc_find how, struct pc_value *out_value);
+bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t now, enum pc_find how,
+                   struct pc_value *out_value);
 
 /* Store as `store` says; the new CAS number goes to *out_cas when OK and out_cas is not NULL.
  * LATER only for values that need more than one segment.  Core: owner. */
@@ -205,7 +205,8 @@ void pc_slice_flush(struct pc_slice *slice, uint32_t now);
 
 /* Upkeep: expiry, flush, eviction ahead of need, index growth, giving memory to other slices.
  * `budget` is in items looked at, each well under a microsecond. True: there is more to do now.
- * Call it about once a turn with what the turn can spare, and at least once a second. Core: owner */
+ * Call it about once a turn with what the turn can spare, and at least once a second. Core: owner
+ */
 bool pc_slice_step(struct pc_slice *slice, uint32_t now, unsigned budget);
 
 /* Step to the next piece of a value; false after the last. The view must be held or fresh.
