@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* log: where entries get their room, and what becomes of segments when entries die. */
+#include "store/parts.h"
+
+enum {
+    PC_TTL_STEPS_PER_OCTAVE = 4,
+    PC_TTL_OCTAVES = 22, /* 2^22 s are 48 days; longer lives share the last group */
+};
+
+/* Four steps an octave, from 0 for one second. */
+static unsigned ttl_step(uint32_t ttl)
+{
+    const unsigned octave = 31 - (unsigned)__builtin_clz(ttl);
+    const unsigned fraction = octave >= 2 ? ttl >> (octave - 2) & 3 : 0;
+    return octave * PC_TTL_STEPS_PER_OCTAVE + fraction;
+}
+
+unsigned pc_log_stream(const struct pc_slice *slice, uint32_t expiry, uint32_t now)
+{
+    const unsigned bands = slice->group_count - 1;
+    if (expiry == 0 || expiry <= now || bands == 0) {
+        return 0;
+    }
+    const unsigned step = ttl_step(expiry - now);
+    const unsigned band = step * bands / (PC_TTL_OCTAVES * PC_TTL_STEPS_PER_OCTAVE);
+    return 1 + (band < bands ? band : bands - 1);
+}
+
+bool pc_log_has_room(const struct pc_slice *slice, unsigned stream, uint32_t bytes)
+{
+    const uint32_t open = slice->streams[stream].open;
+    if (open == 0) {
+        return false;
+    }
+    const struct pc_segment *segment = &slice->pool->segments[open];
+    const uint64_t base = atomic_load_explicit(&segment->cas_base, memory_order_relaxed);
+    return segment->used_bytes + bytes <= slice->pool->segment_bytes &&
+           slice->cas_counter - base < UINT32_MAX;
+}
+
+static void list_append(struct pc_slice *slice, uint32_t number)
+{
+    struct pc_segment *segments = slice->pool->segments;
+    segments[number].next = 0;
+    segments[number].prev = slice->newest;
+    if (slice->newest != 0) {
+        segments[slice->newest].next = number;
+    } else {
+        slice->oldest = number;
+    }
+    slice->newest = number;
+    slice->segment_count++;
+}
+
+static void list_remove(struct pc_slice *slice, uint32_t number)
+{
+    struct pc_segment *segments = slice->pool->segments;
+    const struct pc_segment *segment = &segments[number];
+    if (slice->expiry_cursor == number) {
+        slice->expiry_cursor = segment->next;
+    }
+    *(segment->prev != 0 ? &segments[segment->prev].next : &slice->oldest) = segment->next;
+    *(segment->next != 0 ? &segments[segment->next].prev : &slice->newest) = segment->prev;
+    slice->segment_count--;
+}
+
+void pc_log_renew(struct pc_slice *slice, uint32_t number)
+{
+    struct pc_segment *segment = &slice->pool->segments[number];
+    atomic_store_explicit(&segment->sequence, ++slice->sequence, memory_order_release);
+    segment->state = PC_SEGMENT_CLOSED;
+    list_remove(slice, number);
+    list_append(slice, number);
+}
+
+void pc_log_close(struct pc_slice *slice, unsigned stream)
+{
+    const uint32_t number = slice->streams[stream].open;
+    if (number == 0) {
+        return;
+    }
+    slice->streams[stream].open = 0;
+    slice->pool->segments[number].state = PC_SEGMENT_CLOSED;
+    if (slice->pool->segments[number].live_bytes == 0) {
+        pc_log_retire(slice, number);
+    }
+}
+
+static void open_segment(struct pc_slice *slice, unsigned stream, uint32_t number, uint32_t now)
+{
+    struct pc_segment *segment = &slice->pool->segments[number];
+    /* Release: a peek that finds these new has also seen that its slot was unlinked. */
+    atomic_store_explicit(&segment->cas_base, slice->cas_counter, memory_order_release);
+    atomic_store_explicit(&segment->sequence, ++slice->sequence, memory_order_release);
+    atomic_store_explicit(&segment->born, now, memory_order_release);
+    segment->used_bytes = 0;
+    segment->live_bytes = 0;
+    segment->live_count = 0;
+    segment->expiry_max = 0;
+    segment->opened = now;
+    segment->state = PC_SEGMENT_OPEN;
+    segment->stream = (uint8_t)stream;
+    segment->kept = false;
+    slice->streams[stream].open = number;
+    list_append(slice, number);
+}
+
+static uint32_t ready_pop(struct pc_slice *slice)
+{
+    const uint32_t number = slice->ready;
+    if (number != 0) {
+        slice->ready =
+            atomic_load_explicit(&slice->pool->segments[number].next_free, memory_order_relaxed);
+        slice->ready_count--;
+    }
+    return number;
+}
+
+enum pc_slice_status pc_log_make_room(struct pc_slice *slice, unsigned stream, uint32_t now)
+{
+    pc_log_close(slice, stream);
+    for (;;) {
+        uint32_t number = pc_pool_take(slice->pool);
+        if (number == 0) {
+            number = ready_pop(slice);
+        }
+        if (number != 0) {
+            open_segment(slice, stream, number, now);
+            return PC_SLICE_OK;
+        }
+        if (!pc_clear_one(slice, now)) {
+            return PC_SLICE_NO_MEMORY;
+        }
+    }
+}
+
+uint64_t pc_log_take(struct pc_slice *slice, unsigned stream, uint32_t bytes)
+{
+    const uint32_t number = slice->streams[stream].open;
+    struct pc_segment *segment = &slice->pool->segments[number];
+    PC_ASSERT(segment->state == PC_SEGMENT_OPEN);
+    PC_ASSERT(segment->used_bytes + bytes <= slice->pool->segment_bytes);
+    const uint64_t place = pc_pool_place(slice->pool, number, segment->used_bytes);
+    segment->used_bytes += bytes;
+    segment->live_bytes += bytes;
+    segment->live_count++;
+    slice->stats.item_bytes += bytes;
+    return place;
+}
+
+void pc_log_drop(struct pc_slice *slice, uint64_t place, uint32_t bytes)
+{
+    const uint32_t number = pc_pool_segment_number(slice->pool, place);
+    struct pc_segment *segment = &slice->pool->segments[number];
+    PC_ASSERT(segment->live_bytes >= bytes && segment->live_count > 0);
+    segment->live_bytes -= bytes;
+    segment->live_count--;
+    slice->stats.item_bytes -= bytes;
+    if (segment->live_bytes == 0 && segment->state == PC_SEGMENT_CLOSED) {
+        pc_log_retire(slice, number);
+    }
+}
+
+/* Where free segments go: one stays ready, the others are for every slice. */
+static void give_free(struct pc_slice *slice, uint32_t number)
+{
+    struct pc_segment *segment = &slice->pool->segments[number];
+    segment->state = PC_SEGMENT_FREE;
+    const bool needed = slice->segment_count + slice->ready_count < slice->floor_count;
+    if (!needed && (slice->ready_count != 0 || pc_pool_over(slice->pool))) {
+        pc_pool_give(slice->pool, number);
+        return;
+    }
+    atomic_store_explicit(&segment->next_free, slice->ready, memory_order_relaxed);
+    slice->ready = number;
+    slice->ready_count++;
+}
+
+void pc_log_retire(struct pc_slice *slice, uint32_t number)
+{
+    struct pc_segment *segment = &slice->pool->segments[number];
+    PC_ASSERT(segment->live_bytes == 0 && segment->live_count == 0);
+    list_remove(slice, number);
+    /* An addition of nothing rather than a load: it stands in one order with the additions of
+     * readers. One that comes before it is seen here; one that comes behind it has seen every
+     * unlinking before this line, re-reads the version, and lets go. */
+    if (atomic_fetch_add(&segment->holds, 0) != 0) {
+        segment->state = PC_SEGMENT_LIMBO;
+        atomic_store_explicit(&segment->next_free, slice->limbo, memory_order_relaxed);
+        slice->limbo = number;
+        return;
+    }
+    give_free(slice, number);
+}
+
+void pc_log_reap(struct pc_slice *slice)
+{
+    uint32_t number = slice->limbo;
+    slice->limbo = 0;
+    while (number != 0) {
+        struct pc_segment *segment = &slice->pool->segments[number];
+        const uint32_t next = atomic_load_explicit(&segment->next_free, memory_order_relaxed);
+        if (atomic_load(&segment->holds) == 0) {
+            give_free(slice, number);
+        } else {
+            atomic_store_explicit(&segment->next_free, slice->limbo, memory_order_relaxed);
+            slice->limbo = number;
+        }
+        number = next;
+    }
+}

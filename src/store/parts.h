@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * parts: what a slice is made of, for the files of this folder.
+ *
+ *     slice.c   life, finding, upkeep      chain.c   values in chunks, holds, bodies
+ *     write.c   storing                    clear.c   taking a segment's items away
+ *     change.c  the other changes          log.c     room for entries, life of segments
+ *     index.c   hash to place              pool.c    segments for all slices
+ *
+ * Owner    The slice's core. flush_sequence and the index are read by others (peek.c).
+ */
+#ifndef PC_STORE_PARTS_H
+#define PC_STORE_PARTS_H
+
+#include "store/index.h"
+#include "store/segment.h"
+#include "store/slice.h"
+
+#include "base/random.h"
+
+enum {
+    PC_GROUP_COUNT_MAX = 32, /* time-to-live groups; the first is for items that never expire */
+    PC_HOLD_SHARE = 8,       /* of the pool: segments with sends, or one value */
+    PC_BODY_SHARE = 2,       /* of the pool: bodies on their way in */
+};
+
+/* One place where entries are appended. */
+struct pc_stream {
+    uint32_t open; /* segment, 0: none */
+};
+
+/* The segment whose items are being taken away, entry by entry. */
+struct pc_clearing {
+    uint32_t segment; /* 0: none */
+    uint32_t offset;
+};
+
+struct pc_slice {
+    alignas(PC_CACHE_LINE) struct pc_index index;
+    _Atomic uint64_t flush_sequence;
+
+    struct pc_pool *pool;
+    unsigned number;
+    uint64_t value_bytes_max;
+    uint32_t inline_bytes_max; /* items beyond this are chunked */
+    uint64_t cas_counter;
+    uint64_t sequence; /* of the segment opened last */
+    struct pc_random random;
+
+    struct pc_stream streams[PC_GROUP_COUNT_MAX];
+    unsigned group_count;
+    uint32_t oldest, newest; /* all segments that hold entries, in the order they were opened */
+    uint32_t segment_count;  /* on that list */
+    uint32_t ready;          /* cleared segments kept for the next opening, by next_free */
+    uint32_t ready_count;
+    uint32_t floor_count; /* segments it never goes below, so that a store can always evict */
+    uint32_t limbo;       /* cleared but held, by next_free */
+    struct pc_clearing clearing;
+    uint32_t cleared_age; /* of the segment being cleared when that began, in seconds */
+
+    bool flush_pending;      /* segments at or below flush_sequence are still about */
+    uint32_t expiry_cursor;  /* segment the search for expired ones goes on with */
+    uint32_t expiry_checked; /* second of the last whole search */
+    struct pc_slice_stats stats;
+};
+
+/* --- log.c: room --- */
+
+/* The stream for items of this expiry. */
+unsigned pc_log_stream(const struct pc_slice *slice, uint32_t expiry, uint32_t now);
+
+/* Whether `bytes` can be taken from the stream at once. */
+bool pc_log_has_room(const struct pc_slice *slice, unsigned stream, uint32_t bytes);
+
+/* Open a segment for the stream, making room if there is none. Items may be evicted, so whatever
+ * was found before must be found again. OK or NO_MEMORY. */
+enum pc_slice_status pc_log_make_room(struct pc_slice *slice, unsigned stream, uint32_t now);
+
+/* Take room; there is some. Returns the place of an entry of `bytes`, counted as alive. */
+uint64_t pc_log_take(struct pc_slice *slice, unsigned stream, uint32_t bytes);
+
+/* An entry of `bytes` is dead. May give its segment back: do not read from it afterwards. */
+void pc_log_drop(struct pc_slice *slice, uint64_t place, uint32_t bytes);
+
+/* Nothing in this segment is alive: off the list, to the ready ones, the pool or limbo. */
+void pc_log_retire(struct pc_slice *slice, uint32_t number);
+
+/* Segments of limbo that nobody holds any more come back. */
+void pc_log_reap(struct pc_slice *slice);
+
+/* The segment holds nothing that was flushed any more: it counts as the newest. */
+void pc_log_renew(struct pc_slice *slice, uint32_t number);
+
+/* Close the stream's segment, if it has one. */
+void pc_log_close(struct pc_slice *slice, unsigned stream);
+
+/* --- clear.c: taking items away --- */
+
+/* Begin with a segment; none is being cleared, and it is closed. */
+void pc_clear_begin(struct pc_slice *slice, uint32_t number);
+
+/* Look at entries, about `budget`; returns what is left of it. The clearing ends when the segment
+ * does. */
+unsigned pc_clear_some(struct pc_slice *slice, uint32_t now, unsigned budget);
+
+/* Choose the next segment to evict; 0: none can be. */
+uint32_t pc_clear_victim(struct pc_slice *slice);
+
+/* Make one segment free by evicting, whatever it takes; false: nothing can be evicted. */
+bool pc_clear_one(struct pc_slice *slice, uint32_t now);
+
+/* --- chain.c: values in chunks --- */
+
+/* Take chunks for `bytes`, pinned; OK, NO_MEMORY or LATER. */
+enum pc_slice_status pc_chain_reserve(struct pc_slice *slice, unsigned stream, uint64_t bytes,
+                                      uint32_t now, uint64_t *out_first);
+
+/* The chunks belong to the item at `head` from now on. */
+void pc_chain_own(struct pc_slice *slice, uint64_t first, uint64_t head);
+
+/* Segments with these chunks are needed until `expiry`. */
+void pc_chain_expire_at(struct pc_slice *slice, uint64_t first, uint32_t expiry);
+
+/* Let go of the pins of pc_chain_reserve. */
+void pc_chain_unpin(struct pc_slice *slice, uint64_t first);
+
+/* The chunks are dead. */
+void pc_chain_drop(struct pc_slice *slice, uint64_t first);
+
+/* --- slice.c: items --- */
+
+/* Why an item goes. */
+enum pc_end { PC_END_REPLACED, PC_END_EXPIRED, PC_END_FLUSHED, PC_END_EVICTED };
+
+/* An item that a slot leads to. */
+struct pc_look {
+    struct pc_slot_at at;
+    struct pc_item *item;
+    uint32_t shape;
+};
+
+/* The living item of a key. One that is expired or flushed is unlinked on the way. */
+bool pc_slice_look(struct pc_slice *slice, const struct pc_key *key, uint32_t now,
+                   struct pc_look *out_look);
+
+/* Show it to the outside. */
+void pc_slice_view(const struct pc_slice *slice, const struct pc_look *look,
+                   struct pc_value *out_value);
+
+/* The CAS number of an item. */
+uint64_t pc_slice_cas(const struct pc_slice *slice, const struct pc_look *look);
+
+/* Take the slot away and count the item and its chunks dead. */
+void pc_slice_unlink(struct pc_slice *slice, const struct pc_slot_at *at, enum pc_end why);
+
+/* The item at `place` was flushed, as far as its segment says. */
+bool pc_slice_flushed(const struct pc_slice *slice, uint64_t place);
+
+/* Evict a little ahead of need, in proportion to what is written. Before anything is looked up. */
+void pc_slice_pace(struct pc_slice *slice, uint32_t now, uint64_t bytes);
+
+/* --- write.c: storing --- */
+
+/* Count a value over the limit; on a plain set what the key led to goes, as in memcached. */
+enum pc_slice_status pc_store_refuse(struct pc_slice *slice, const struct pc_key *key,
+                                     const struct pc_store *store, uint32_t now);
+
+/* An item to be. */
+struct pc_draft {
+    const struct pc_key *key;
+    uint32_t flags;
+    uint32_t expiry;
+    uint32_t bits; /* of pc_item_bit, without those that follow from the rest */
+    uint64_t cas;  /* a whole number; 0: the next one */
+    struct pc_view_span {
+        const void *at;
+        uint64_t bytes;
+    } value[2];     /* one behind the other */
+    uint64_t chain; /* first chunk instead of bytes, 0: none */
+    uint64_t chain_bytes;
+};
+
+/* Room for the draft as it stands, and the stream it goes to. */
+uint32_t pc_draft_bytes(const struct pc_draft *draft);
+
+/* Write the draft where there is room, and let the key lead to it instead of to what `present`
+ * (may be NULL) says. With `keeps_chunks` the chunks of the present item live on in the new one.
+ * Returns the CAS number. */
+uint64_t pc_draft_commit(struct pc_slice *slice, const struct pc_draft *draft, unsigned stream,
+                         const struct pc_look *present, bool keeps_chunks, uint32_t now);
+
+/* The draft that says what the present item says. `key` is not copied. */
+void pc_draft_from(const struct pc_slice *slice, const struct pc_look *look,
+                   const struct pc_key *key, struct pc_draft *out_draft);
+
+#endif

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* write: new items, from bytes at hand, from what was there, or from a body received in place. */
+#include "store/parts.h"
+
+/* Where bytes of a value come from: memory, or chunks of the pool. */
+struct source {
+    const void *at;
+    uint64_t chain;
+    uint64_t bytes;
+};
+
+static uint64_t cas_next(struct pc_slice *slice)
+{
+    return slice->cas_counter++ << slice->pool->slice_bits | slice->number;
+}
+
+uint32_t pc_draft_bytes(const struct pc_draft *draft)
+{
+    const uint64_t value =
+        draft->chain != 0 ? sizeof(struct pc_chain) : draft->value[0].bytes + draft->value[1].bytes;
+    return pc_word_align(PC_ITEM_HEADER_BYTES + (draft->flags != 0 ? 4 : 0) +
+                         (draft->cas != 0 ? 8 : 0) + draft->key->bytes + (uint32_t)value);
+}
+
+/* Whether the segment's base and 32 bits can say this number. */
+static bool cas_is_narrow(const struct pc_slice *slice, uint64_t cas, uint64_t base)
+{
+    const uint32_t bits = slice->pool->slice_bits;
+    const uint64_t counter = cas >> bits;
+    return (cas & ((UINT64_C(1) << bits) - 1)) == slice->number && counter >= base &&
+           counter - base <= UINT32_MAX;
+}
+
+static uint32_t draft_shape(const struct pc_draft *draft, bool wide)
+{
+    uint32_t bits = draft->bits & ~(uint32_t)(PC_ITEM_FLAGS | PC_ITEM_WIDE_CAS | PC_ITEM_CHUNKED);
+    uint64_t value = draft->value[0].bytes + draft->value[1].bytes;
+    bits |= draft->flags != 0 ? PC_ITEM_FLAGS : 0;
+    bits |= wide ? PC_ITEM_WIDE_CAS : 0;
+    if (draft->chain != 0) {
+        bits |= PC_ITEM_CHUNKED;
+        value = sizeof(struct pc_chain);
+    }
+    return pc_shape_make(draft->key->bytes, (uint32_t)value, bits);
+}
+
+static void draft_write(const struct pc_draft *draft, uint32_t shape, uint64_t cas,
+                        uint64_t cas_base_shifted, struct pc_item *item)
+{
+    const bool wide = (shape & PC_ITEM_WIDE_CAS) != 0;
+    uint32_t *words = item->words;
+    pc_word_store(&item->shape, shape);
+    pc_word_store(&item->cas, wide ? 0 : (uint32_t)cas_base_shifted);
+    pc_word_store(&item->expiry, draft->expiry);
+    if (draft->flags != 0) {
+        pc_word_store(words++, draft->flags);
+    }
+    if (wide) {
+        pc_word_pair_store(words, cas);
+        words += 2;
+    }
+    struct pc_words_writer writer;
+    pc_words_begin(&writer, words);
+    pc_words_add(&writer, draft->key->at, draft->key->bytes);
+    if (draft->chain != 0) {
+        const struct pc_chain chain = {
+            .first = {(uint32_t)draft->chain, (uint32_t)(draft->chain >> 32)},
+            .value_bytes = {(uint32_t)draft->chain_bytes, (uint32_t)(draft->chain_bytes >> 32)},
+        };
+        pc_words_add(&writer, &chain, sizeof(chain));
+    } else {
+        pc_words_add(&writer, draft->value[0].at, draft->value[0].bytes);
+        pc_words_add(&writer, draft->value[1].at, draft->value[1].bytes);
+    }
+    pc_words_end(&writer);
+}
+
+/* The index could not take one more slot for this hash: the coldest of its chain gives way. */
+static void evict_from_chain(struct pc_slice *slice, uint64_t hash)
+{
+    uint64_t slots[PC_CHAIN_SLOTS_MAX];
+    const uint32_t bucket_count =
+        atomic_load_explicit(&slice->index.bucket_count, memory_order_relaxed);
+    const unsigned count = pc_index_chain(&slice->index, pc_index_bucket_number(hash, bucket_count),
+                                          slots, PC_CHAIN_SLOTS_MAX);
+    PC_ASSERT(count != 0 && count <= PC_CHAIN_SLOTS_MAX);
+    uint64_t coldest = slots[0];
+    for (unsigned i = 1; i < count; i++) {
+        if (pc_slot_heat(slots[i]) < pc_slot_heat(coldest)) {
+            coldest = slots[i];
+        }
+    }
+    struct pc_slot_at at;
+    if (pc_index_find_place(&slice->index, hash, pc_slot_place(coldest), &at)) {
+        pc_slice_unlink(slice, &at, PC_END_EVICTED);
+    }
+}
+
+/* What the slot led to before is dead. */
+static void drop_old(struct pc_slice *slice, const struct pc_look *old, uint64_t old_place,
+                     bool keeps_chunks)
+{
+    /* Read before it is marked: dropping may give the segment away. */
+    const uint64_t chunks = (old->shape & PC_ITEM_CHUNKED) != 0 && !keeps_chunks
+                                ? pc_pair(pc_item_chain(old->item, old->shape).first)
+                                : 0;
+    pc_word_store(&old->item->shape, old->shape | PC_ITEM_DEAD);
+    pc_log_drop(slice, old_place, pc_shape_item_bytes(old->shape));
+    pc_chain_drop(slice, chunks);
+}
+
+static void link_item(struct pc_slice *slice, const struct pc_key *key, uint64_t place,
+                      uint32_t access, const struct pc_look *present, bool keeps_chunks)
+{
+    if (present != NULL) {
+        struct pc_slot_at at = present->at;
+        const uint64_t old = at.value;
+        pc_index_replace(&at, pc_slot_make(place, key->hash, pc_slot_heat(old), access));
+        drop_old(slice, present, pc_slot_place(old), keeps_chunks);
+        return;
+    }
+    while (!pc_index_insert(&slice->index, key->hash, pc_slot_make(place, key->hash, 0, access))) {
+        evict_from_chain(slice, key->hash);
+    }
+    (void)pc_index_grow(&slice->index);
+}
+
+uint64_t pc_draft_commit(struct pc_slice *slice, const struct pc_draft *draft, unsigned stream,
+                         const struct pc_look *present, bool keeps_chunks, uint32_t now)
+{
+    struct pc_segment *segment = &slice->pool->segments[slice->streams[stream].open];
+    const uint64_t base = atomic_load_explicit(&segment->cas_base, memory_order_relaxed);
+    const uint64_t cas = draft->cas != 0 ? draft->cas : cas_next(slice);
+    const uint32_t shape = draft_shape(draft, !cas_is_narrow(slice, cas, base));
+    const uint64_t place = pc_log_take(slice, stream, pc_shape_item_bytes(shape));
+    draft_write(draft, shape, cas, (cas >> slice->pool->slice_bits) - base,
+                pc_pool_at(slice->pool, place));
+    const uint32_t last_second = draft->expiry == 0 ? UINT32_MAX : draft->expiry;
+    if (segment->expiry_max < last_second) {
+        segment->expiry_max = last_second;
+    }
+    if (draft->chain != 0) {
+        pc_chain_own(slice, draft->chain, place);
+        pc_chain_expire_at(slice, draft->chain, draft->expiry);
+    }
+    const uint32_t born = atomic_load_explicit(&segment->born, memory_order_relaxed);
+    const uint32_t access = pc_access_encode(now > born ? now - born : 0);
+    link_item(slice, draft->key, place, access, present, keeps_chunks);
+    return cas;
+}
+
+void pc_draft_from(const struct pc_slice *slice, const struct pc_look *look,
+                   const struct pc_key *key, struct pc_draft *out_draft)
+{
+    const struct pc_item *item = look->item;
+    const uint32_t shape = look->shape;
+    *out_draft = (struct pc_draft){
+        .key = key,
+        .flags = pc_item_flags(item, shape),
+        .expiry = pc_word_own(&item->expiry),
+        .bits = shape & PC_ITEM_BITS,
+        .cas = pc_slice_cas(slice, look),
+    };
+    if ((shape & PC_ITEM_CHUNKED) != 0) {
+        const struct pc_chain chain = pc_item_chain(item, shape);
+        out_draft->chain = pc_pair(chain.first);
+        out_draft->chain_bytes = pc_pair(chain.value_bytes);
+    } else {
+        out_draft->value[0].at = pc_item_value(item, shape);
+        out_draft->value[0].bytes = pc_shape_value_bytes(shape);
+    }
+}
+
+/* --- filling chunks --- */
+
+struct filler {
+    struct pc_pool *pool;
+    struct pc_words_writer writer;
+    uint64_t next;
+    uint32_t left;
+};
+
+static void filler_open(struct filler *filler, uint64_t place)
+{
+    struct pc_chunk *chunk = pc_pool_at(filler->pool, place);
+    pc_words_begin(&filler->writer, (uint32_t *)(void *)chunk->payload);
+    filler->left = pc_word_own(&chunk->bytes);
+    filler->next = pc_word_pair_own(chunk->next);
+}
+
+/* All chunks but the last hold whole words, so none is cut between two. */
+static void filler_add(struct filler *filler, const void *bytes, uint64_t count)
+{
+    const uint8_t *from = bytes;
+    while (count != 0) {
+        if (filler->left == 0) {
+            filler_open(filler, filler->next);
+        }
+        const uint32_t part = count < filler->left ? (uint32_t)count : filler->left;
+        pc_words_add(&filler->writer, from, part);
+        filler->left -= part;
+        from += part;
+        count -= part;
+    }
+}
+
+static void filler_add_source(struct filler *filler, const struct source *source)
+{
+    if (source->chain == 0) {
+        filler_add(filler, source->at, source->bytes);
+        return;
+    }
+    for (uint64_t place = source->chain; place != 0;) {
+        const struct pc_chunk *chunk = pc_pool_at(filler->pool, place);
+        filler_add(filler, chunk->payload, pc_word_own(&chunk->bytes));
+        place = pc_word_pair_own(chunk->next);
+    }
+}
+
+static void chain_fill(struct pc_slice *slice, uint64_t first, const struct source *sources,
+                       unsigned count)
+{
+    struct filler filler = {.pool = slice->pool};
+    filler_open(&filler, first);
+    for (unsigned i = 0; i < count; i++) {
+        filler_add_source(&filler, &sources[i]);
+    }
+    pc_words_end(&filler.writer);
+}
+
+/* --- storing --- */
+
+/* One store under way. `room` is a chain that this store has taken: its own copy, or the body. */
+struct storing {
+    const struct pc_key *key;
+    const struct pc_store *store;
+    struct source body;
+    uint64_t room;
+    uint64_t room_bytes;
+    bool room_is_body;
+};
+
+static bool mode_joins(enum pc_store_mode mode)
+{
+    return mode == PC_STORE_APPEND || mode == PC_STORE_PREPEND;
+}
+
+/* Whether the store may go ahead, by what is there (NULL: nothing). */
+static enum pc_slice_status judge(const struct pc_slice *slice, const struct pc_store *store,
+                                  const struct pc_look *present, bool *out_stale)
+{
+    *out_stale = false;
+    if (present == NULL) {
+        if (store->mode == PC_STORE_REPLACE || (mode_joins(store->mode) && !store->create)) {
+            return PC_SLICE_NOT_STORED;
+        }
+        return store->compare && store->mode == PC_STORE_SET ? PC_SLICE_NOT_FOUND : PC_SLICE_OK;
+    }
+    if (store->mode == PC_STORE_ADD) {
+        return PC_SLICE_NOT_STORED;
+    }
+    if (store->compare) {
+        const uint64_t cas = pc_slice_cas(slice, present);
+        if (store->cas != cas && !(store->stale_if_older && store->cas < cas)) {
+            return PC_SLICE_EXISTS;
+        }
+        *out_stale = store->cas != cas;
+    }
+    return PC_SLICE_OK;
+}
+
+static void room_drop(struct pc_slice *slice, struct storing *storing)
+{
+    if (storing->room != 0) {
+        pc_chain_unpin(slice, storing->room);
+        pc_chain_drop(slice, storing->room);
+    }
+    storing->room = 0;
+}
+
+/* The parts of the value in their order; returns how many. */
+static unsigned gather(const struct storing *storing, const struct pc_draft *old,
+                       struct source sources[2])
+{
+    if (old == NULL) {
+        sources[0] = storing->body;
+        return 1;
+    }
+    const struct source present = {
+        .at = old->value[0].at,
+        .chain = old->chain,
+        .bytes = old->chain != 0 ? old->chain_bytes : old->value[0].bytes,
+    };
+    const bool behind = storing->store->mode == PC_STORE_APPEND;
+    sources[0] = behind ? present : storing->body;
+    sources[1] = behind ? storing->body : present;
+    return 2;
+}
+
+static struct pc_draft draft_of(const struct storing *storing, const struct pc_draft *old,
+                                bool stale)
+{
+    const struct pc_store *store = storing->store;
+    uint32_t bits = (store->claimed ? PC_ITEM_CLAIMED : 0) | (stale ? PC_ITEM_STALE : 0);
+    return (struct pc_draft){
+        .key = storing->key,
+        .flags = old != NULL ? old->flags : store->flags,
+        .expiry = old != NULL ? old->expiry : store->expiry,
+        .bits = bits,
+        .cas = store->cas_new,
+    };
+}
+
+/* One round: OK when stored, LATER when room was made and everything is to be looked at anew. */
+static enum pc_slice_status store_round(struct pc_slice *slice, struct storing *storing,
+                                        uint32_t now, uint64_t *out_cas)
+{
+    const struct pc_store *store = storing->store;
+    struct pc_look look;
+    const bool found = pc_slice_look(slice, storing->key, now, &look);
+    bool stale;
+    enum pc_slice_status status = judge(slice, store, found ? &look : NULL, &stale);
+    if (status != PC_SLICE_OK) {
+        return status;
+    }
+    struct pc_draft old;
+    const bool joins = found && mode_joins(store->mode);
+    if (joins) {
+        pc_draft_from(slice, &look, storing->key, &old);
+    }
+    struct source sources[2];
+    const unsigned count = gather(storing, joins ? &old : NULL, sources);
+    const uint64_t total = sources[0].bytes + (count == 2 ? sources[1].bytes : 0);
+    struct pc_draft draft = draft_of(storing, joins ? &old : NULL, stale);
+    if (total > slice->value_bytes_max) {
+        slice->stats.too_large++;
+        return PC_SLICE_TOO_LARGE;
+    }
+    if (pc_expired(draft.expiry, now)) {
+        *out_cas = draft.cas != 0 ? draft.cas : cas_next(slice);
+        if (found) {
+            pc_slice_unlink(slice, &look.at, PC_END_REPLACED);
+        }
+        return PC_SLICE_OK;
+    }
+    const unsigned stream = pc_log_stream(slice, draft.expiry, now);
+    const bool chunked =
+        sources[0].chain != 0 || (count == 2 && sources[1].chain != 0) ||
+        total > PC_ITEM_VALUE_BYTES_MAX ||
+        PC_ITEM_HEADER_BYTES + 12 + storing->key->bytes + total > slice->inline_bytes_max;
+    const bool body_as_is = storing->body.chain != 0 && count == 1;
+    if (chunked && !body_as_is && storing->room_bytes != total) {
+        room_drop(slice, storing);
+        status = pc_chain_reserve(slice, stream, total, now, &storing->room);
+        storing->room_bytes = total;
+        return status == PC_SLICE_OK ? PC_SLICE_LATER : status;
+    }
+    if (chunked) {
+        draft.chain = body_as_is ? storing->body.chain : storing->room;
+        draft.chain_bytes = total;
+    } else {
+        for (unsigned i = 0; i < count; i++) {
+            draft.value[i].at = sources[i].at;
+            draft.value[i].bytes = sources[i].bytes;
+        }
+    }
+    if (!pc_log_has_room(slice, stream, pc_draft_bytes(&draft))) {
+        status = pc_log_make_room(slice, stream, now);
+        return status == PC_SLICE_OK ? PC_SLICE_LATER : status;
+    }
+    if (chunked && !body_as_is) {
+        chain_fill(slice, storing->room, sources, count);
+    }
+    *out_cas = pc_draft_commit(slice, &draft, stream, found ? &look : NULL, false, now);
+    if (chunked) {
+        pc_chain_unpin(slice, draft.chain);
+    }
+    if (body_as_is) {
+        storing->body.chain = 0;
+    } else if (chunked) {
+        storing->room = 0;
+    }
+    slice->stats.stored_total++;
+    return PC_SLICE_OK;
+}
+
+static enum pc_slice_status store_all(struct pc_slice *slice, struct storing *storing, uint32_t now,
+                                      uint64_t *out_cas)
+{
+    enum pc_slice_status status;
+    uint64_t cas = 0;
+    do {
+        status = store_round(slice, storing, now, &cas);
+    } while (status == PC_SLICE_LATER);
+    room_drop(slice, storing);
+    slice->stats.no_memory += status == PC_SLICE_NO_MEMORY;
+    if (status == PC_SLICE_OK && out_cas != NULL) {
+        *out_cas = cas;
+    }
+    return status;
+}
+
+/* What is refused for its size must not leave an old value that looks current. */
+enum pc_slice_status pc_store_refuse(struct pc_slice *slice, const struct pc_key *key,
+                                     const struct pc_store *store, uint32_t now)
+{
+    struct pc_look look;
+    if (store->mode == PC_STORE_SET && !store->compare && pc_slice_look(slice, key, now, &look)) {
+        pc_slice_unlink(slice, &look.at, PC_END_REPLACED);
+    }
+    slice->stats.too_large++;
+    return PC_SLICE_TOO_LARGE;
+}
+
+enum pc_slice_status pc_slice_store(struct pc_slice *slice, const struct pc_key *key,
+                                    const struct pc_store *store, uint32_t now, uint64_t *out_cas)
+{
+    PC_ASSERT(key->bytes >= 1 && key->bytes <= PC_KEY_BYTES_MAX);
+    if (store->value_bytes > slice->value_bytes_max) {
+        return pc_store_refuse(slice, key, store, now);
+    }
+    pc_slice_pace(slice, now, store->value_bytes);
+    struct storing storing = {
+        .key = key,
+        .store = store,
+        .body = {.at = store->value, .bytes = store->value_bytes},
+    };
+    return store_all(slice, &storing, now, out_cas);
+}
+
+enum pc_slice_status pc_slice_commit(struct pc_slice *slice, const struct pc_key *key,
+                                     const struct pc_store *store, uint32_t now,
+                                     struct pc_reservation *reservation, uint64_t *out_cas)
+{
+    PC_ASSERT(store->value_bytes == reservation->value_bytes);
+    pc_slice_pace(slice, now, key->bytes);
+    struct storing storing = {
+        .key = key,
+        .store = store,
+        .body = {.chain = reservation->first, .bytes = reservation->value_bytes},
+    };
+    const enum pc_slice_status status = store_all(slice, &storing, now, out_cas);
+    reservation->first = storing.body.chain;
+    pc_slice_abort(slice, reservation);
+    return status;
+}
