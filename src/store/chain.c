@@ -30,8 +30,8 @@ static uint64_t chunk_take(struct pc_slice *slice, unsigned stream, uint64_t lef
     return place;
 }
 
-enum pc_slice_status pc_chain_reserve(struct pc_slice *slice, unsigned stream, uint64_t bytes,
-                                      uint32_t now, uint64_t *out_first)
+enum pc_slice_status pc_chain_take_room(struct pc_slice *slice, unsigned stream, uint64_t bytes,
+                                        uint32_t now, uint64_t *out_first)
 {
     uint64_t first = 0;
     uint64_t last = 0;
@@ -225,7 +225,7 @@ enum pc_slice_status pc_slice_reserve(struct pc_slice *slice, const struct pc_ke
         return PC_SLICE_NO_MEMORY;
     }
     uint64_t first;
-    const enum pc_slice_status status = pc_chain_reserve(
+    const enum pc_slice_status status = pc_chain_take_room(
         slice, pc_log_stream(slice, store->expiry, now), store->value_bytes, now, &first);
     if (status != PC_SLICE_OK) {
         slice->stats.no_memory += status == PC_SLICE_NO_MEMORY;

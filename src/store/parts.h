@@ -112,8 +112,8 @@ bool pc_clear_one(struct pc_slice *slice, uint32_t now);
 /* --- chain.c: values in chunks --- */
 
 /* Take chunks for `bytes`, pinned; OK, NO_MEMORY or LATER. */
-enum pc_slice_status pc_chain_reserve(struct pc_slice *slice, unsigned stream, uint64_t bytes,
-                                      uint32_t now, uint64_t *out_first);
+enum pc_slice_status pc_chain_take_room(struct pc_slice *slice, unsigned stream, uint64_t bytes,
+                                        uint32_t now, uint64_t *out_first);
 
 /* The chunks belong to the item at `head` from now on. */
 void pc_chain_own(struct pc_slice *slice, uint64_t first, uint64_t head);
@@ -121,7 +121,7 @@ void pc_chain_own(struct pc_slice *slice, uint64_t first, uint64_t head);
 /* Segments with these chunks are needed until `expiry`. */
 void pc_chain_expire_at(struct pc_slice *slice, uint64_t first, uint32_t expiry);
 
-/* Let go of the pins of pc_chain_reserve. */
+/* Let go of the pins of pc_chain_take_room. */
 void pc_chain_unpin(struct pc_slice *slice, uint64_t first);
 
 /* The chunks are dead. */

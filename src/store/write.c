@@ -351,7 +351,7 @@ static enum pc_slice_status store_round(struct pc_slice *slice, struct storing *
     const bool body_as_is = storing->body.chain != 0 && count == 1;
     if (chunked && !body_as_is && storing->room_bytes != total) {
         room_drop(slice, storing);
-        status = pc_chain_reserve(slice, stream, total, now, &storing->room);
+        status = pc_chain_take_room(slice, stream, total, now, &storing->room);
         storing->room_bytes = total;
         return status == PC_SLICE_OK ? PC_SLICE_LATER : status;
     }
