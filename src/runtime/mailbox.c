@@ -2,6 +2,11 @@
 /*
  * mailbox: rings, credits and the sleep flag; one file because their proofs lean on each other.
  *
+ * A slot holds a letter's address, and in the address's free low bits the letter's kind and the
+ * lap: a bit that changes each time the ring wraps. The slot itself thus says whether it is full,
+ * the reader writes nothing its sender reads, and a letter crosses with its slot's line and its
+ * own.
+ *
  * Why a ring cannot overflow although its sender never looks at the reader's index: the reader
  * takes letters in order, so once one is known to be taken, all before it are. Of the letters a
  * sender does not know to be taken, at most `credits` are requests (each holds a credit until its
@@ -25,11 +30,10 @@
 
 enum sleep_state { STATE_AWAKE = 0, STATE_ASLEEP = 1 };
 
-/* One line per sender, written by that sender; the owner polls them all. */
-struct tail_line {
-    alignas(PC_CACHE_LINE) _Atomic uint32_t tail;
-};
-static_assert(sizeof(struct tail_line) == PC_CACHE_LINE, "a tail has a line to itself");
+/* The low bits of a slot; a letter's address has them free. */
+#define SLOT_ANSWER ((uintptr_t)PC_LETTER_ANSWER)
+#define SLOT_LAP    ((uintptr_t)2)
+#define SLOT_BITS   ((uintptr_t)3)
 
 struct letter_list {
     struct pc_letter *first, **last;
@@ -38,12 +42,12 @@ struct letter_list {
 /* Used by the sending core alone; what it points to is shared with the receiver. */
 struct pc_outbox {
     struct letter_list answers, requests;
-    _Atomic uint32_t *tail; /* in the receiver's mailbox; NULL until connected */
-    uintptr_t *slots;
-    uint32_t tail_private; /* letters published so far, modulo 2^32 */
+    _Atomic uintptr_t *slots; /* in the receiver's mailbox; NULL until connected */
+    uint32_t slot_count;
+    uint32_t tail; /* letters published so far, modulo 2^32 */
     uint32_t credits;
-    uint32_t requests_waiting;
-    bool dirty; /* in the list of outboxes that a flush has to visit */
+    uint32_t waiting_count; /* in requests */
+    bool dirty;             /* in the list of outboxes that a flush has to visit */
     struct pc_outbox *dirty_next;
     struct pc_mailbox *from, *to;
 };
@@ -57,15 +61,14 @@ struct pc_mailbox {
     alignas(PC_CACHE_LINE) uint32_t index;
     uint32_t core_count;
     uint32_t credits;
-    uint32_t mask; /* slots in a ring, less one */
-    struct tail_line *tails;
-    uintptr_t *slots; /* core_count rings; the owner's own stays unused */
+    uint32_t slot_count;      /* of one ring */
+    _Atomic uintptr_t *slots; /* core_count rings; the owner's own stays unused */
     struct pc_outbox *outboxes;
     _Atomic uint32_t *heads; /* letters taken from each sender, modulo 2^32 */
     /* Written by the owner at each turn. */
     alignas(PC_CACHE_LINE) uint32_t turn_index; /* the sender whose turn it is */
     uint32_t turn_left;                         /* letters until it is another's, 1 or more */
-    uint32_t requests_waiting;
+    uint32_t waiting_count;
     struct pc_outbox *dirty_first, **dirty_last;
 };
 static_assert(offsetof(struct pc_mailbox, control) == PC_CACHE_LINE, "control has its own line");
@@ -85,11 +88,22 @@ static void letter_list_append(struct letter_list *list, struct pc_letter *lette
     list->last = &letter->next;
 }
 
-/* A letter's address has its low bit free; the kind travels there. */
-static uintptr_t slot_of(struct pc_letter *letter, enum pc_letter_kind kind)
+/* The lap bit of a full slot at `position`; in an empty one it is the other. */
+static uintptr_t lap_at(uint32_t position, uint32_t slot_count)
 {
-    PC_ASSERT(((uintptr_t)letter & 1) == 0);
-    return (uintptr_t)letter | (uintptr_t)kind;
+    return (position & slot_count) == 0 ? SLOT_LAP : 0;
+}
+
+/* Rings lie a line further apart than they are long: the slots their owner polls at equal heads
+ * then fall into different sets of its cache. */
+static size_t ring_stride(uint32_t slot_count)
+{
+    return slot_count + PC_CACHE_LINE / sizeof(uintptr_t);
+}
+
+static _Atomic uintptr_t *ring_of(const struct pc_mailbox *box, unsigned from_index)
+{
+    return box->slots + from_index * ring_stride(box->slot_count);
 }
 
 /* ---- Boot ---- */
@@ -130,18 +144,16 @@ int pc_mailbox_create(unsigned index, unsigned core_count, unsigned credits,
     if (box == NULL) {
         return -ENOMEM;
     }
-    const size_t ring_slots = (size_t)credits * 2;
     box->index = index;
     box->core_count = core_count;
     box->credits = credits;
-    box->mask = (uint32_t)ring_slots - 1;
+    box->slot_count = credits * 2;
     box->turn_left = LETTERS_PER_TURN;
     box->dirty_last = &box->dirty_first;
-    box->tails = lines_reserve(core_count * sizeof(*box->tails));
-    box->slots = lines_reserve(core_count * ring_slots * sizeof(*box->slots));
+    box->slots = lines_reserve(core_count * ring_stride(box->slot_count) * sizeof(*box->slots));
     box->outboxes = lines_reserve(core_count * sizeof(*box->outboxes));
     box->heads = lines_reserve(core_count * sizeof(*box->heads));
-    if (box->tails == NULL || box->slots == NULL || box->outboxes == NULL || box->heads == NULL) {
+    if (box->slots == NULL || box->outboxes == NULL || box->heads == NULL) {
         pc_mailbox_destroy(box);
         return -ENOMEM;
     }
@@ -153,11 +165,11 @@ void pc_mailbox_connect(struct pc_mailbox *from, struct pc_mailbox *to)
 {
     PC_ASSERT(from != to && from->core_count == to->core_count && from->credits == to->credits);
     struct pc_outbox *outbox = &from->outboxes[to->index];
-    PC_ASSERT(outbox->tail == NULL);
+    PC_ASSERT(outbox->slots == NULL);
     letter_list_init(&outbox->answers);
     letter_list_init(&outbox->requests);
-    outbox->tail = &to->tails[from->index].tail;
-    outbox->slots = to->slots + (size_t)from->index * ((size_t)to->mask + 1);
+    outbox->slots = ring_of(to, from->index);
+    outbox->slot_count = to->slot_count;
     outbox->credits = from->credits;
     outbox->from = from;
     outbox->to = to;
@@ -168,7 +180,6 @@ void pc_mailbox_destroy(struct pc_mailbox *box)
     if (box == NULL) {
         return;
     }
-    free(box->tails);
     free(box->slots);
     free(box->outboxes);
     free(box->heads);
@@ -196,27 +207,35 @@ static void outbox_mark_dirty(struct pc_outbox *outbox)
 
 void pc_outbox_post(struct pc_outbox *outbox, struct pc_letter *letter, enum pc_letter_kind kind)
 {
-    PC_ASSERT(outbox->tail != NULL);
+    PC_ASSERT(outbox->slots != NULL && ((uintptr_t)letter & SLOT_BITS) == 0);
     if (kind == PC_LETTER_ANSWER) {
         letter_list_append(&outbox->answers, letter);
     } else {
         letter_list_append(&outbox->requests, letter);
-        outbox->requests_waiting++;
-        outbox->from->requests_waiting++;
+        outbox->waiting_count++;
+        outbox->from->waiting_count++;
     }
     outbox_mark_dirty(outbox);
 }
 
-/* Write at most `count_max` letters behind the tail, unpublished; returns how many. */
+/* Write at most `count_max` letters into slots; returns how many. The batch's first slot is left to
+ * publish: without it the reader does not get to the others. */
 static unsigned outbox_fill(struct pc_outbox *outbox, struct letter_list *list,
-                            enum pc_letter_kind kind, unsigned count_max)
+                            enum pc_letter_kind kind, unsigned count_max, uintptr_t *first)
 {
-    const uint32_t mask = outbox->to->mask;
     struct pc_letter *letter = list->first;
     unsigned count = 0;
     for (; letter != NULL && count < count_max; count++) {
-        outbox->slots[outbox->tail_private++ & mask] = slot_of(letter, kind);
+        uint32_t position = outbox->tail++;
+        uintptr_t slot = (uintptr_t)letter | (uintptr_t)kind | lap_at(position, outbox->slot_count);
         letter = letter->next;
+        if (*first == 0) {
+            *first = slot;
+        } else {
+            /* Relaxed: the exchange of the first slot orders it. */
+            atomic_store_explicit(&outbox->slots[position & (outbox->slot_count - 1)], slot,
+                                  memory_order_relaxed);
+        }
     }
     list->first = letter;
     if (letter == NULL) {
@@ -225,24 +244,33 @@ static unsigned outbox_fill(struct pc_outbox *outbox, struct letter_list *list,
     return count;
 }
 
+/* True if the ring has had room for all that was filled. Only assertions ask. */
+PC_UNUSED static bool outbox_fits(const struct pc_outbox *outbox)
+{
+    /* Relaxed: the check must not order what the credits have to order by themselves. */
+    uint32_t head =
+        atomic_load_explicit(&outbox->to->heads[outbox->from->index], memory_order_relaxed);
+    return outbox->tail - head <= outbox->slot_count;
+}
+
 unsigned pc_outbox_flush(struct pc_outbox *outbox)
 {
-    unsigned answers = outbox_fill(outbox, &outbox->answers, PC_LETTER_ANSWER, UINT32_MAX);
-    unsigned requests = outbox_fill(outbox, &outbox->requests, PC_LETTER_REQUEST, outbox->credits);
-    if (answers + requests == 0) {
+    uintptr_t first = 0;
+    const uint32_t first_index = outbox->tail & (outbox->slot_count - 1);
+    unsigned answers = outbox_fill(outbox, &outbox->answers, PC_LETTER_ANSWER, UINT32_MAX, &first);
+    unsigned requests =
+        outbox_fill(outbox, &outbox->requests, PC_LETTER_REQUEST, outbox->credits, &first);
+    if (first == 0) {
         return 0;
     }
     outbox->credits -= requests;
-    outbox->requests_waiting -= requests;
-    outbox->from->requests_waiting -= requests;
-    /* Relaxed: the check must not order what the credits have to order by themselves. */
-    PC_ASSERT(outbox->tail_private - atomic_load_explicit(&outbox->to->heads[outbox->from->index],
-                                                          memory_order_relaxed) <=
-              outbox->to->mask + 1);
+    outbox->waiting_count -= requests;
+    outbox->from->waiting_count -= requests;
+    PC_ASSERT(outbox_fits(outbox));
     PC_POINT("mailbox: slots written");
-    /* Pairs with the acquire in drain (the letters' contents) and, together with the load in
-     * must_ring, with the store and loads of prepare_sleep (the bell). */
-    atomic_exchange_explicit(outbox->tail, outbox->tail_private, memory_order_seq_cst);
+    /* Pairs with the acquire in take_ready (the other slots and the letters' contents) and,
+     * together with the load in must_ring, with the store and loads of prepare_sleep (the bell). */
+    atomic_exchange_explicit(&outbox->slots[first_index], first, memory_order_seq_cst);
     PC_POINT("mailbox: published");
     return answers + requests;
 }
@@ -273,7 +301,7 @@ struct pc_mailbox *pc_outbox_receiver(const struct pc_outbox *outbox)
 
 unsigned pc_outbox_waiting(const struct pc_outbox *outbox)
 {
-    return outbox->requests_waiting;
+    return outbox->waiting_count;
 }
 
 unsigned pc_outbox_credits(const struct pc_outbox *outbox)
@@ -283,14 +311,14 @@ unsigned pc_outbox_credits(const struct pc_outbox *outbox)
 
 unsigned pc_mailbox_waiting(const struct pc_mailbox *box)
 {
-    return box->requests_waiting;
+    return box->waiting_count;
 }
 
 bool pc_mailbox_settled(const struct pc_mailbox *box)
 {
     for (unsigned i = 0; i < box->core_count; i++) {
         const struct pc_outbox *outbox = &box->outboxes[i];
-        if (outbox->tail != NULL &&
+        if (outbox->slots != NULL &&
             (outbox->credits != box->credits || outbox->answers.first != NULL ||
              outbox->requests.first != NULL)) {
             return false;
@@ -327,68 +355,115 @@ bool pc_mailbox_must_ring(struct pc_mailbox *box)
 /* ---- Receiving ---- */
 
 /* An answer brings its credit back, and with it perhaps a request that waited. */
-static void credit_return(struct pc_mailbox *box, unsigned from_index)
+static void credit_return(struct pc_outbox *outbox)
 {
-    struct pc_outbox *outbox = &box->outboxes[from_index];
-    PC_ASSERT(outbox->credits < box->credits);
+    PC_ASSERT(outbox->credits < outbox->from->credits);
     outbox->credits++;
     if (outbox->requests.first != NULL) {
         outbox_mark_dirty(outbox);
     }
 }
 
-/* Ask for the letters' lines at once: they were written on another core, and one by one each would
- * cost a full transfer. */
-static void prefetch_letters(const uintptr_t *ring, uint32_t mask, uint32_t head, unsigned count)
+/* Whether the next slot of a sender is full. */
+static bool sender_has_mail(const struct pc_mailbox *box, unsigned from_index, memory_order order)
 {
-    for (unsigned i = 0; i < count; i++) {
-        __builtin_prefetch((const void *)(ring[(head + i) & mask] & ~(uintptr_t)1), 1);
-    }
+    uint32_t head = atomic_load_explicit(&box->heads[from_index], memory_order_relaxed);
+    const _Atomic uintptr_t *slot = &ring_of(box, from_index)[head & (box->slot_count - 1)];
+    return (atomic_load_explicit(slot, order) & SLOT_LAP) == lap_at(head, box->slot_count);
 }
 
+/* Ask for a letter's line with the right to write it: it was last written on another core, and its
+ * receiver links it into a list when it answers. */
+static void prefetch_letter(uintptr_t slot)
+{
+    const void *letter = (const void *)(slot & ~SLOT_BITS);
+#if defined(__x86_64__)
+    /* The built-in asks for a shared copy where the compiler may not assume this instruction; those
+     * processors that lack it do nothing. */
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)letter));
+#else
+    __builtin_prefetch(letter, 1);
+#endif
+}
+
+/* Take at most `budget` full slots of a sender, and call for all their letters before the first is
+ * read: one by one, each would cost a transfer between cores. */
+static unsigned take_ready(struct pc_mailbox *box, unsigned from_index, unsigned budget,
+                           uintptr_t *out_slots)
+{
+    const _Atomic uintptr_t *ring = ring_of(box, from_index);
+    const uint32_t mask = box->slot_count - 1;
+    uint32_t head = atomic_load_explicit(&box->heads[from_index], memory_order_relaxed);
+    unsigned count = 0;
+    for (; count < budget; count++, head++) {
+        /* Pairs with the exchange in pc_outbox_flush. */
+        uintptr_t slot = atomic_load_explicit(&ring[head & mask], memory_order_acquire);
+        if ((slot & SLOT_LAP) != lap_at(head, box->slot_count)) {
+            break;
+        }
+        prefetch_letter(slot);
+        out_slots[count] = slot;
+    }
+    /* Read by the sender's assertion alone; before any answer, with which credits travel. */
+    atomic_store_explicit(&box->heads[from_index], head, memory_order_relaxed);
+    return count;
+}
+
+/* Hand over at most `budget` letters of one sender, a turn's worth at most. */
 static unsigned drain_sender(struct pc_mailbox *box, unsigned from_index, unsigned budget,
                              pc_letter_fn *visit, void *ctx)
 {
-    uint32_t head = atomic_load_explicit(&box->heads[from_index], memory_order_relaxed);
-    /* Pairs with the exchange in pc_outbox_flush. */
-    uint32_t ready =
-        atomic_load_explicit(&box->tails[from_index].tail, memory_order_acquire) - head;
-    if (ready == 0) {
-        return 0;
-    }
-    const uint32_t mask = box->mask;
-    const uintptr_t *ring = box->slots + (size_t)from_index * ((size_t)mask + 1);
-    unsigned count = ready < budget ? ready : budget;
-    enum pc_letter_kind previous = PC_LETTER_ANSWER;
-    prefetch_letters(ring, mask, head, count);
+    uintptr_t slots[LETTERS_PER_TURN];
+    unsigned count = take_ready(box, from_index, budget, slots);
+    PC_POINT("mailbox: letters taken");
     for (unsigned i = 0; i < count; i++) {
-        uintptr_t slot = ring[head & mask];
-        enum pc_letter_kind kind = (enum pc_letter_kind)(slot & 1);
-        /* Taken before it is visited: the visit may answer it, and the credit then travels. Read
-         * only by the sender's assertion. */
-        atomic_store_explicit(&box->heads[from_index], ++head, memory_order_relaxed);
-        PC_POINT("mailbox: letter taken");
-        if (kind == PC_LETTER_ANSWER &&
-            !(PC_PLANTED(PC_BUG_CREDIT_LEAK) && previous == PC_LETTER_REQUEST)) {
-            credit_return(box, from_index);
+        bool answer = (slots[i] & SLOT_ANSWER) != 0;
+        bool leak = PC_PLANTED(PC_BUG_CREDIT_LEAK) && i > 0 && (slots[i - 1] & SLOT_ANSWER) == 0;
+        if (answer && !leak) {
+            credit_return(&box->outboxes[from_index]);
         }
-        previous = kind;
-        visit(ctx, (struct pc_letter *)(slot & ~(uintptr_t)1), kind, from_index);
+        visit(ctx, (struct pc_letter *)(slots[i] & ~SLOT_BITS),
+              answer ? PC_LETTER_ANSWER : PC_LETTER_REQUEST, from_index);
     }
     return count;
+}
+
+/* The first sender in [from, to) that has letters here; `to` if none has. Most turns of a core with
+ * many neighbours end in this loop, so it does nothing else. */
+static unsigned find_sender(const struct pc_mailbox *box, unsigned from, unsigned to)
+{
+    while (from < to && !sender_has_mail(box, from, memory_order_relaxed)) {
+        from++;
+    }
+    return from;
+}
+
+/* Give the turn to the next sender that has letters, the present one included. */
+static bool find_turn(struct pc_mailbox *box)
+{
+    unsigned index = find_sender(box, box->turn_index, box->core_count);
+    if (index == box->core_count) {
+        index = find_sender(box, 0, box->turn_index);
+        if (index == box->turn_index) {
+            return false;
+        }
+    }
+    if (index != box->turn_index) {
+        box->turn_index = index;
+        box->turn_left = LETTERS_PER_TURN;
+    }
+    return true;
 }
 
 unsigned pc_mailbox_drain(struct pc_mailbox *box, unsigned budget, pc_letter_fn *visit, void *ctx)
 {
     unsigned drained = 0;
-    unsigned empty_in_a_row = 0;
-    while (drained < budget && empty_in_a_row < box->core_count) {
+    while (drained < budget && find_turn(box)) {
         unsigned wanted = budget - drained < box->turn_left ? budget - drained : box->turn_left;
         unsigned count = drain_sender(box, box->turn_index, wanted, visit, ctx);
         drained += count;
-        box->turn_left -= count;
-        empty_in_a_row = count == 0 ? empty_in_a_row + 1 : 0;
         /* A turn that the budget cuts goes on in the next drain: a short budget starves nobody. */
+        box->turn_left -= count;
         if (count < wanted || box->turn_left == 0) {
             box->turn_index = box->turn_index + 1 == box->core_count ? 0 : box->turn_index + 1;
             box->turn_left = LETTERS_PER_TURN;
@@ -425,8 +500,7 @@ bool pc_mailbox_has_mail(const struct pc_mailbox *box)
         return true;
     }
     for (unsigned i = 0; i < box->core_count; i++) {
-        if (atomic_load_explicit(&box->tails[i].tail, memory_order_seq_cst) !=
-            atomic_load_explicit(&box->heads[i], memory_order_relaxed)) {
+        if (sender_has_mail(box, i, memory_order_seq_cst)) {
             return true;
         }
     }

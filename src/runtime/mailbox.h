@@ -7,7 +7,7 @@
  * sleeps.
  *
  * Owner    The core named by `index`; it alone drains, and it alone uses the outboxes. Other cores
- *          meet it in three places only: a ring's tail and slots, the control list, the sleep flag.
+ *          meet it in three places only: a ring's slots, the control list, the sleep flag.
  * Memory   Reserved by create, which the owner core calls so that first touch places the rings on
  * its node. Letters and control letters are embedded in their objects; nothing is allocated after
  * boot. Limits   Credits: so many requests may be unanswered from one core to another. A ring has

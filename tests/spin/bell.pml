@@ -6,7 +6,7 @@
  * receiver sleeps whenever it finds nothing. It ends when it has taken everything, so a lost bell is
  * an invalid end state. At most one sender rings for one announcement of sleep.
  *
- * Must fail: BROKEN_PLAIN_TAIL    the tail is stored, not exchanged
+ * Must fail: BROKEN_PLAIN_PUBLISH a batch is published by a plain store
  *            BROKEN_PLAIN_FLAG    sleep is announced by a plain store
  *            BROKEN_NO_RECHECK    nothing is looked at again after the announcement
  *            BROKEN_PLAIN_RING    the ringer clears the flag without an exchange
@@ -17,8 +17,9 @@
 #define OUTSIDE   3
 #define PROCESSES 4
 
-#define TAIL_1  0
-#define TAIL_2  1
+/* How many batches each sender has published; the receiver finds a batch by its first slot. */
+#define BOX_1   0
+#define BOX_2   1
 #define CONTROL 2
 #define FLAG    3
 #define CELLS   4
@@ -53,16 +54,16 @@ inline must_ring(me)
     fi
 }
 
-proctype sender(byte me; byte tail; byte batches)
+proctype sender(byte me; byte box; byte batches)
 {
     byte sent, seen;
     do
     :: sent < batches ->
            sent++;
-#ifdef BROKEN_PLAIN_TAIL
-           store(me, tail, sent);
+#ifdef BROKEN_PLAIN_PUBLISH
+           store(me, box, sent);
 #else
-           exchange(me, tail, sent, seen);
+           exchange(me, box, sent, seen);
 #endif
            must_ring(me);
     :: else -> break
@@ -111,8 +112,8 @@ proctype receiver()
     :: head_1 == BATCHES_1 && head_2 == BATCHES_2 && control_taken == 1 -> break
     :: else ->
            found = false;
-           look(TAIL_1, head_1);
-           look(TAIL_2, head_2);
+           look(BOX_1, head_1);
+           look(BOX_2, head_2);
            look_control();
            if
            :: found -> skip
@@ -125,8 +126,8 @@ proctype receiver()
                   exchange(RECEIVER, FLAG, ASLEEP, seen);
 #endif
 #ifndef BROKEN_NO_RECHECK
-                  look_again(TAIL_1, head_1);
-                  look_again(TAIL_2, head_2);
+                  look_again(BOX_1, head_1);
+                  look_again(BOX_2, head_2);
                   look_again(CONTROL, 0);
 #endif
                   if
@@ -141,9 +142,9 @@ proctype receiver()
 init {
     atomic {
         run machine(RECEIVER, FLAG);
-#ifdef BROKEN_PLAIN_TAIL
-        run machine(SENDER_1, TAIL_1);
-        run machine(SENDER_2, TAIL_2);
+#ifdef BROKEN_PLAIN_PUBLISH
+        run machine(SENDER_1, BOX_1);
+        run machine(SENDER_2, BOX_2);
 #endif
 #ifdef BROKEN_PLAIN_RING
         run machine(SENDER_1, FLAG);
@@ -151,8 +152,8 @@ init {
         run machine(OUTSIDE, FLAG);
 #endif
         run receiver();
-        run sender(SENDER_1, TAIL_1, BATCHES_1);
-        run sender(SENDER_2, TAIL_2, BATCHES_2);
+        run sender(SENDER_1, BOX_1, BATCHES_1);
+        run sender(SENDER_2, BOX_2, BATCHES_2);
         run outside();
     }
 }
