@@ -2,8 +2,9 @@
 /*
  * service: what a network service is to percore, and all it may ask for.
  *
- * A service recognises requests and answers them. It never sees a socket, a lock or a thread, and the
- * same service runs unchanged under every model: a loop per core, a thread per connection, a pool.
+ * A service recognises requests and answers them. It never sees a socket, a lock or a thread, and
+ * the same service runs unchanged under every model: a loop per core, a thread per connection, a
+ * pool.
  *
  *   lane      where code runs: a core, a pool worker, or one connection's thread. Always passed in.
  *   place     where work must run: 0 .. place_count - 1, or PC_PLACE_WORKERS.
@@ -44,8 +45,8 @@ struct pc_view {
 
 /* DONE: one whole request, *out_bytes long.
  * MORE: at least *out_bytes are wanted before parse is asked again (0: any more).
- * BAD:  cannot be answered; earlier replies leave, then the connection closes. What is malformed but
- *       delimited is DONE, and serve says so to the peer. */
+ * BAD:  cannot be answered; earlier replies leave, then the connection closes. What is malformed
+ * but delimited is DONE, and serve says so to the peer. */
 enum pc_parse { PC_PARSE_DONE, PC_PARSE_MORE, PC_PARSE_BAD };
 
 /* SERVED:  answered; the slot ends.
@@ -57,36 +58,47 @@ enum pc_serve { PC_SERVED, PC_WAITING, PC_AGAIN, PC_HANG_UP };
 
 enum { PC_LATER = 1, PC_PLACE_WORKERS = -1 };
 
+/* The runtime's links through what it moves: a letter through rings, a control letter through
+ * lists. */
 struct pc_letter {
     struct pc_letter *next;
 };
 
+struct pc_control {
+    struct pc_control *next;
+    uint32_t kind;
+};
+
 /* Embedded in scratch, filled by the service, posted once; may be posted again when answered. */
 struct pc_call {
-    struct pc_letter letter;                                /* the runtime's */
-    void (*work)(struct pc_call *, struct pc_lane *there);  /* once, at `place`; never the session */
-    struct pc_request *request;                             /* the runtime's */
+    union {
+        struct pc_letter letter;
+        struct pc_control control;
+    };                                                     /* the runtime's */
+    void (*work)(struct pc_call *, struct pc_lane *there); /* once, at `place`; never the session */
+    struct pc_request *request;                            /* the runtime's */
     int32_t place;
     bool answered;
 };
 
 struct pc_hold {
-    void (*release)(struct pc_hold *, struct pc_lane *);    /* last byte gone, or peer gone */
+    void (*release)(struct pc_hold *, struct pc_lane *); /* last byte gone, or peer gone */
 };
 
 struct pc_request {
-    struct pc_view input;   /* the first *out_bytes of what parse saw; stays put until the slot ends */
-    uint64_t body_bytes;    /* set by parse: bytes that follow input, placed by pc_request_body */
-    unsigned class_index;   /* set by parse: row of service.classes */
-    int body_error;         /* negative errno: the peer was gone before the body was whole */
-    const char *trouble;    /* set by parse with BAD: a line for the log */
-    void *scratch;          /* service.request_bytes, zeroed for each request */
-    void *session;          /* service.session_bytes, zeroed for each connection */
-    void *app;              /* as given to pc_runtime_create */
+    struct pc_view
+        input;           /* the first *out_bytes of what parse saw; stays put until the slot ends */
+    uint64_t body_bytes; /* set by parse: bytes that follow input, placed by pc_request_body */
+    unsigned class_index; /* set by parse: row of service.classes */
+    int body_error;       /* negative errno: the peer was gone before the body was whole */
+    const char *trouble;  /* set by parse with BAD: a line for the log */
+    void *scratch;        /* service.request_bytes, zeroed for each request */
+    void *session;        /* service.session_bytes, zeroed for each connection */
+    void *app;            /* as given to pc_runtime_create */
 };
 
-/* LIGHT requests are served in batches; after a HEAVY or LEARNED one the runtime looks at the clock.
- * pure: makes no calls. */
+/* LIGHT requests are served in batches; after a HEAVY or LEARNED one the runtime looks at the
+ * clock. pure: makes no calls. */
 enum pc_weight { PC_LIGHT, PC_HEAVY, PC_LEARNED };
 
 struct pc_class {
@@ -103,9 +115,9 @@ struct pc_service {
     bool uses_workers;      /* it posts to PC_PLACE_WORKERS */
     struct pc_view refusal; /* said to a peer beyond the connection cap, before the close */
 
-    /* Recognise the request at the start of `in`. Writes scratch; may write the session only when it
-     * returns DONE. Runs again with more bytes after MORE; later requests are parsed before earlier
-     * ones are served, so it reads nothing in the session that serve writes. */
+    /* Recognise the request at the start of `in`. Writes scratch; may write the session only when
+     * it returns DONE. Runs again with more bytes after MORE; later requests are parsed before
+     * earlier ones are served, so it reads nothing in the session that serve writes. */
     enum pc_parse (*parse)(struct pc_request *, struct pc_view in, size_t *out_bytes);
     /* Answer it. Runs again after WAITING and AGAIN, always to its end, peer or no peer. */
     enum pc_serve (*serve)(struct pc_request *, struct pc_lane *);
@@ -119,26 +131,28 @@ struct pc_service {
 
 /* Zero means: the default. */
 struct pc_config {
-    const char *const *listen;      /* `host:port`, `[::]:port`, `unix:/path`; at least one */
+    const char *const *listen; /* `host:port`, `[::]:port`, `unix:/path`; at least one */
     unsigned listen_count;
-    const char *model;              /* a row of presets.def; NULL: per-core */
-    const char *poller;             /* NULL: the best that passes its self-test */
-    unsigned core_count;            /* 0: one per allowed CPU */
-    int affinity;                   /* 0: pin unless under a CPU quota; 1: pin; -1: do not */
-    unsigned worker_count;          /* 0: as many as the model wants */
-    unsigned place_count;           /* places belong to core (place mod core_count) */
-    bool places_shared;             /* places may be used on any lane: a call to one is done at once */
-    bool accept_by_hash;            /* keep a connection where the kernel's hash put it */
-    unsigned connection_count_max;  /* 0: 1024 */
-    unsigned backlog_count;         /* 0: 1024 */
-    unsigned unix_mode;             /* permissions of a unix socket; 0: 0700 */
-    uint64_t reply_bytes_max;       /* queued replies a connection; 0: 64 MiB */
-    uint64_t core_bytes_max;        /* buffers a core, beyond which it reads no more; 0: 256 MiB */
-    uint64_t idle_ns;               /* close a silent connection after; 0: never */
-    uint64_t send_ns;               /* close a peer that reads nothing after; 0: 60 s */
-    uint64_t drain_ns;              /* cut what a drain has not ended after; 0: 10 s */
-    bool signals_declined;          /* the application handles SIGINT, SIGTERM and the rest itself */
-    uint64_t seed;                  /* hash and tie seeds; 0: from the kernel */
+    const char *model;     /* a row of presets.def; NULL: per-core */
+    const char *poller;    /* NULL: the best that passes its self-test */
+    unsigned core_count;   /* 0: one per allowed CPU */
+    int affinity;          /* 0: pin unless under a CPU quota; 1: pin; -1: do not */
+    unsigned worker_count; /* 0: as many as the model wants */
+    unsigned place_count;  /* places belong to core (place mod core_count) */
+    bool places_shared;    /* places may be used on any lane: a call to one is done at once */
+    bool accept_by_hash;   /* keep a connection where the kernel's hash put it */
+    unsigned connection_count_max; /* 0: 1024 */
+    unsigned backlog_count;        /* 0: 1024 */
+    unsigned unix_mode;            /* permissions of a unix socket; 0: 0700 */
+    uint64_t reply_bytes_max;      /* queued replies a connection; 0: 64 MiB */
+    uint64_t core_bytes_max;       /* buffers a core, beyond which it reads no more; 0: 256 MiB */
+    uint64_t idle_ns;              /* close a silent connection after; 0: never */
+    uint64_t send_ns;              /* close a peer that reads nothing after; 0: 60 s */
+    uint64_t drain_ns;             /* cut what a drain has not ended after; 0: 10 s */
+    bool signals_declined;         /* the application handles SIGINT, SIGTERM and the rest itself */
+    uint64_t seed;                 /* hash and tie seeds; 0: from the kernel */
+    void (*emit)(void *ctx, const char *line); /* gets what SIGUSR2 asked for, line by line */
+    void *emit_ctx;
     const struct pc_kernel *kernel; /* NULL: Linux */
     struct pc_log *log;             /* NULL: silent */
 };
@@ -182,17 +196,19 @@ void *pc_reply_reserve(struct pc_request *, size_t count_max);
 void pc_reply_commit(struct pc_request *, size_t count);
 int pc_reply_share(struct pc_request *, struct pc_view, struct pc_hold *);
 
-/* Post `call` to its place. 0: done at once. PC_LATER: return WAITING or AGAIN; serve runs again when
- * all calls of the request are answered. */
+/* Post `call` to its place. 0: done at once. PC_LATER: return WAITING or AGAIN; serve runs again
+ * when all calls of the request are answered. */
 int pc_call_post(struct pc_request *, struct pc_call *);
 /* No call of this connection to that place is unanswered. */
 bool pc_request_settled(const struct pc_request *, int32_t place);
-/* Put the next `count` bytes of the body at `into` (NULL: swallow them), then return PC_AGAIN; serve
- * runs again with the bytes in place, or with body_error set. Whole body: until body_bytes is 0. */
+/* Put the next `count` bytes of the body at `into` (NULL: swallow them), then return PC_AGAIN;
+ * serve runs again with the bytes in place, or with body_error set. Whole body: until body_bytes is
+ * 0. */
 void pc_request_body(struct pc_request *, void *into, size_t count);
 
-/* A block of at least `bytes` (PC_RESERVE_BYTES_MAX at most) for a request that outgrows its scratch,
- * not zeroed; freed with the slot. NULL: no memory. One a request: asking again gives the same. */
+/* A block of at least `bytes` (PC_RESERVE_BYTES_MAX at most) for a request that outgrows its
+ * scratch, not zeroed; freed with the slot. NULL: no memory. One a request: asking again gives the
+ * same. */
 void *pc_request_extra(struct pc_request *, size_t bytes);
 
 /* Lane: this one. */

@@ -30,6 +30,18 @@
 #define PC_CONTAINER_OF(pointer, type, member)                                                     \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
+/* In a loop that waits for another CPU: give the sibling thread and the memory bus a rest. */
+static inline void pc_cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield" ::: "memory");
+#else
+    __asm__ volatile("" ::: "memory");
+#endif
+}
+
 static inline size_t pc_min_size(size_t a, size_t b)
 {
     return a < b ? a : b;

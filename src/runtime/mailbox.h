@@ -22,6 +22,8 @@
 #ifndef PC_RUNTIME_MAILBOX_H
 #define PC_RUNTIME_MAILBOX_H
 
+#include <percore/service.h>
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -32,18 +34,7 @@
 /* Cores in one runtime; bounds the memory of rings, which grows with the square. */
 #define PC_MAILBOX_CORES_MAX 1024
 
-/* Embedded in a call: a request on the way out, its answer on the way back. */
-struct pc_letter {
-    struct pc_letter *next;
-};
-
 enum pc_letter_kind { PC_LETTER_REQUEST = 0, PC_LETTER_ANSWER = 1 };
-
-/* Embedded in the object that moves; in at most one list, so at most once in flight. */
-struct pc_control {
-    struct pc_control *next;
-    uint32_t kind;
-};
 
 struct pc_mailbox;
 struct pc_outbox;

@@ -1,0 +1,773 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* exchange: input to slots, slots to output; the reply and body functions of the seam. */
+#include "runtime/exchange.h"
+
+#include "base/hooks.h"
+#include "runtime/core.h"
+#include "runtime/limits.h"
+#include "runtime/runtime.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Less room than this and the next landing starts a new block. */
+#define PC_LANDING_ROOM_MIN 4096
+/* Free slots a lane keeps. */
+#define PC_SLOTS_KEPT 512
+
+/* ---- Slots ---- */
+
+static struct pc_slot *slot_of(const struct pc_request *request)
+{
+    return PC_CONTAINER_OF((uintptr_t)request, struct pc_slot, request);
+}
+
+static void *session_of(struct pc_exchange *exchange);
+
+static struct pc_slot *slot_create(struct pc_lane *lane)
+{
+    size_t bytes = sizeof(struct pc_slot) + lane->service->request_bytes;
+    bytes = (bytes + PC_CACHE_LINE - 1) & ~(size_t)(PC_CACHE_LINE - 1);
+    struct pc_slot *slot = aligned_alloc(PC_CACHE_LINE, bytes);
+    if (slot != NULL) {
+        memset(slot, 0, sizeof(*slot));
+        slot->request.scratch = slot->scratch;
+        slot->request.app = lane->app;
+    }
+    return slot;
+}
+
+static struct pc_slot *slot_borrow(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    struct pc_slot *slot = lane->slots;
+    if (PC_LIKELY(slot != NULL)) {
+        lane->slots = slot->next;
+        lane->slot_count--;
+    } else {
+        slot = slot_create(lane);
+        if (slot == NULL) {
+            return NULL;
+        }
+    }
+    slot->next = NULL;
+    slot->exchange = exchange;
+    slot->request.session = session_of(exchange);
+    slot->request.body_bytes = 0;
+    slot->request.class_index = 0;
+    slot->request.body_error = 0;
+    slot->state = PC_SLOT_PARSED;
+    memset(slot->scratch, 0, lane->service->request_bytes);
+    return slot;
+}
+
+static void slot_give_back(struct pc_slot *slot, struct pc_lane *lane)
+{
+    if (PC_UNLIKELY(slot->extra != NULL)) {
+        pc_block_give_back(&lane->blocks, slot->extra);
+        slot->extra = NULL;
+    }
+    if (PC_UNLIKELY(lane->slot_count >= PC_SLOTS_KEPT)) {
+        free(slot);
+        return;
+    }
+    slot->next = lane->slots;
+    lane->slots = slot;
+    lane->slot_count++;
+}
+
+void pc_slots_free(struct pc_lane *lane, unsigned kept_count)
+{
+    while (lane->slot_count > kept_count) {
+        struct pc_slot *slot = lane->slots;
+        lane->slots = slot->next;
+        lane->slot_count--;
+        free(slot);
+    }
+}
+
+/* ---- Input ---- */
+
+static void input_drop(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    if (exchange->input != NULL) {
+        pc_block_give_back(&lane->blocks, exchange->input);
+        exchange->input = NULL;
+        exchange->begin = exchange->end = 0;
+    }
+}
+
+/* Move the unparsed bytes to a block of their own with room for `bytes` in all. */
+static bool input_move(struct pc_exchange *exchange, struct pc_lane *lane, size_t bytes)
+{
+    struct pc_block *block = pc_block_borrow(&lane->blocks, bytes);
+    if (block == NULL) {
+        return false;
+    }
+    size_t count = exchange->end - exchange->begin;
+    memcpy(block->data, exchange->input->data + exchange->begin, count);
+    pc_block_give_back(&lane->blocks, exchange->input);
+    exchange->input = block;
+    exchange->begin = 0;
+    exchange->end = block->end = count;
+    return true;
+}
+
+static bool input_start(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    struct pc_block *block = lane->landing;
+    if (lane->input_alone) {
+        block = pc_block_borrow(&lane->blocks, PC_BLOCK_BYTES_USUAL);
+        if (block == NULL) {
+            return false;
+        }
+    } else {
+        if (block != NULL && block->refs == 1) {
+            block->end = 0;
+        }
+        if (block == NULL || pc_block_room(block) < PC_LANDING_ROOM_MIN) {
+            struct pc_block *fresh = pc_block_borrow(&lane->blocks, PC_BLOCK_BYTES_USUAL);
+            if (fresh == NULL) {
+                return false;
+            }
+            if (block != NULL) {
+                pc_block_give_back(&lane->blocks, block);
+            }
+            lane->landing = block = fresh;
+        }
+        block->refs++;
+    }
+    exchange->input = block;
+    exchange->begin = exchange->end = block->end;
+    return true;
+}
+
+/* Grow with what has arrived, not with what was announced: memory costs the peer its bytes. */
+static bool input_extend(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    size_t count = exchange->end - exchange->begin;
+    size_t limit = lane->service->input_bytes_max;
+    size_t want = pc_max_size(count * 2, PC_BLOCK_BYTES_USUAL);
+    if (exchange->want_bytes > count) {
+        want = pc_min_size(want, pc_max_size(exchange->want_bytes, PC_BLOCK_BYTES_USUAL));
+    }
+    return input_move(exchange, lane, pc_min_size(want, pc_max_size(limit, count + 1)));
+}
+
+uint8_t *pc_exchange_landing(struct pc_exchange *exchange, struct pc_lane *lane, size_t *out_room)
+{
+    struct pc_slot *body_slot = exchange->body_slot;
+    if (body_slot != NULL && body_slot->body_wanted && body_slot->body_into != NULL &&
+        exchange->begin == exchange->end) {
+        input_drop(exchange, lane);
+        *out_room = body_slot->body_count;
+        return body_slot->body_into;
+    }
+    if (exchange->input == NULL) {
+        if (!input_start(exchange, lane)) {
+            return NULL;
+        }
+    } else if (exchange->end != exchange->input->end || pc_block_room(exchange->input) == 0 ||
+               exchange->end +
+                       (exchange->want_bytes -
+                        pc_min_size(exchange->want_bytes, exchange->end - exchange->begin)) >
+                   exchange->input->size) {
+        if (!input_extend(exchange, lane)) {
+            return NULL;
+        }
+    }
+    *out_room = pc_block_room(exchange->input);
+    return exchange->input->data + exchange->end;
+}
+
+void pc_exchange_landed(struct pc_exchange *exchange, struct pc_lane *lane, size_t count)
+{
+    struct pc_slot *body_slot = exchange->body_slot;
+    if (exchange->input == NULL) {
+        body_slot->body_into += count;
+        body_slot->body_count -= count;
+        body_slot->request.body_bytes -= count;
+        return;
+    }
+    exchange->end += count;
+    exchange->input->end = exchange->end;
+    if (count == 0 && exchange->begin == exchange->end) {
+        input_drop(exchange, lane);
+    }
+}
+
+/* A quiet connection keeps only the bytes of a begun request, in a block of their size. */
+static void input_settle(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    if (exchange->input == NULL) {
+        return;
+    }
+    size_t count = exchange->end - exchange->begin;
+    if (count == 0) {
+        input_drop(exchange, lane);
+    } else if (count <= PC_BLOCK_BYTES_SMALL / 2 && exchange->input->size > PC_BLOCK_BYTES_SMALL) {
+        (void)input_move(exchange, lane,
+                         PC_BLOCK_BYTES_SMALL); /* no memory: it stays where it is */
+    }
+}
+
+/* ---- Bodies ---- */
+
+/* Give the slot what has arrived; true when it has all it asked for. */
+static bool body_take(struct pc_exchange *exchange, struct pc_slot *slot)
+{
+    size_t count = pc_min_size(exchange->end - exchange->begin, slot->body_count);
+    if (count > 0) {
+        if (slot->body_into != NULL) {
+            memcpy(slot->body_into, exchange->input->data + exchange->begin, count);
+            slot->body_into += count;
+        }
+        exchange->begin += count;
+        slot->body_count -= count;
+        slot->request.body_bytes -= count;
+    }
+    if (slot->body_count > 0 && exchange->ended) {
+        slot->request.body_error = exchange->mute ? -ECONNRESET : -EPIPE;
+        slot->request.body_bytes = 0;
+        slot->body_count = 0;
+    }
+    slot->body_wanted = slot->body_count > 0;
+    return !slot->body_wanted;
+}
+
+static void swallow(struct pc_exchange *exchange)
+{
+    size_t count = exchange->end - exchange->begin;
+    if (exchange->swallow < count) {
+        count = (size_t)exchange->swallow;
+    }
+    exchange->begin += count;
+    exchange->swallow -= count;
+}
+
+/* ---- Ending slots ---- */
+
+static void retire_head(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    struct pc_slot *slot = exchange->head;
+    exchange->head = slot->next;
+    if (exchange->head == NULL) {
+        exchange->tail = NULL;
+    }
+    exchange->open_count--;
+    if (PC_UNLIKELY(slot->last)) {
+        slot->last = false;
+        exchange->mute = exchange->stopped = true;
+    }
+    if (PC_UNLIKELY(slot->replies.head != NULL)) {
+        exchange->reply_bytes -= slot->replies.bytes;
+        pc_chain_clear(&slot->replies, lane, &lane->blocks);
+    }
+    pc_block_give_back(&lane->blocks, slot->input);
+    slot->input = NULL;
+    slot_give_back(slot, lane);
+}
+
+/* The head has ended: the next one's replies move up, and so on while they have ended too. */
+static void retire(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    while (exchange->head != NULL && exchange->head->state == PC_SLOT_DONE) {
+        retire_head(exchange, lane);
+        struct pc_slot *head = exchange->head;
+        if (head != NULL && head->replies.head != NULL && !exchange->mute) {
+            pc_chain_splice(&exchange->output, &head->replies, &lane->blocks);
+        }
+    }
+}
+
+static void slot_end(struct pc_exchange *exchange, struct pc_slot *slot, struct pc_lane *lane)
+{
+    slot->state = PC_SLOT_DONE;
+    slot->replies.reserved = false;
+    if (exchange->body_slot == slot) {
+        exchange->body_slot = NULL;
+        exchange->swallow = slot->request.body_bytes;
+    }
+    if (slot == exchange->head) {
+        exchange->output.reserved = false;
+        retire(exchange, lane);
+    }
+}
+
+/* Requests behind a HANG_UP were parsed for nothing. */
+static void drop_unserved(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    exchange->stopped = true;
+    for (struct pc_slot *slot = exchange->unserved; slot != NULL;) {
+        struct pc_slot *next = slot->next;
+        exchange->unserved = next;
+        slot_end(exchange, slot, lane);
+        slot = next;
+    }
+}
+
+/* ---- Serving ---- */
+
+/* An AGAIN goes on at once unless it waits for answers, for its body, or for the peer to read. */
+static bool again_ready(struct pc_exchange *exchange, struct pc_slot *slot)
+{
+    if (slot->calls_open > 0) {
+        return false;
+    }
+    if (slot->body_wanted) {
+        return body_take(exchange, slot);
+    }
+    return exchange->reply_bytes <= PC_REPLY_BYTES_HIGH || exchange->mute;
+}
+
+static void slot_serve(struct pc_exchange *exchange, struct pc_slot *slot, struct pc_lane *lane)
+{
+    for (;;) {
+        switch (lane->service->serve(&slot->request, lane)) {
+        case PC_SERVED:
+            PC_ASSERT(slot->calls_open == 0);
+            slot_end(exchange, slot, lane);
+            return;
+        case PC_HANG_UP:
+            PC_ASSERT(slot->calls_open == 0);
+            slot->last = true;
+            slot_end(exchange, slot, lane);
+            drop_unserved(exchange, lane);
+            return;
+        case PC_WAITING:
+            if (slot->calls_open > 0) {
+                slot->state = PC_SLOT_WAITING;
+                return;
+            }
+            break;
+        case PC_AGAIN:
+            if (!again_ready(exchange, slot)) {
+                slot->state = PC_SLOT_AGAIN;
+                exchange->blocker = slot;
+                return;
+            }
+            break;
+        }
+    }
+}
+
+/* Slots whose answers, body or room came since the last run. */
+static void resume(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    struct pc_slot *slot = exchange->head;
+    while (slot != NULL && slot != exchange->unserved) {
+        struct pc_slot *next = slot->next;
+        bool first = slot == exchange->head;
+        if (slot->state == PC_SLOT_WAITING && slot->calls_open == 0) {
+            slot_serve(exchange, slot, lane);
+        } else if (slot->state == PC_SLOT_AGAIN && again_ready(exchange, slot)) {
+            exchange->blocker = NULL;
+            slot_serve(exchange, slot, lane);
+        }
+        /* When the head ends, those behind it that ended before go with it. */
+        slot = first && exchange->head != slot ? exchange->head : next;
+    }
+}
+
+/* ---- Parsing ---- */
+
+static bool may_parse(const struct pc_exchange *exchange)
+{
+    return exchange->end - exchange->begin >= exchange->want_bytes &&
+           exchange->end != exchange->begin && exchange->blocker == NULL &&
+           exchange->body_slot == NULL && exchange->swallow == 0 && !exchange->stopped &&
+           exchange->open_count < PC_SLOT_COUNT_MAX && exchange->reply_bytes <= PC_REPLY_BYTES_HIGH;
+}
+
+static void parse_bad(struct pc_exchange *exchange, const char *trouble)
+{
+    exchange->stopped = true;
+    exchange->trouble = trouble != NULL ? trouble : "malformed";
+    exchange->begin = exchange->end;
+}
+
+static void slot_open(struct pc_exchange *exchange, struct pc_slot *slot, size_t bytes)
+{
+    struct pc_block *input = exchange->input;
+    slot->request.input = (struct pc_view){input->data + exchange->begin, bytes};
+    slot->input = input;
+    input->refs++;
+    exchange->begin += bytes;
+    exchange->want_bytes = 0;
+    exchange->open_count++;
+    pc_count(&exchange->lane->counters->requests);
+    if (exchange->tail == NULL) {
+        exchange->head = slot;
+    } else {
+        exchange->tail->next = slot;
+    }
+    exchange->tail = slot;
+    if (exchange->unserved == NULL) {
+        exchange->unserved = slot;
+    }
+    if (slot->request.body_bytes > 0) {
+        exchange->body_slot = slot;
+    }
+}
+
+/* Cut one request off the input; false: there is none. */
+static bool parse_one(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    struct pc_slot *slot = slot_borrow(exchange, lane);
+    if (slot == NULL) {
+        parse_bad(exchange, "out of memory");
+        return false;
+    }
+    struct pc_view in = {exchange->input->data + exchange->begin, exchange->end - exchange->begin};
+    size_t bytes = 0;
+    switch (lane->service->parse(&slot->request, in, &bytes)) {
+    case PC_PARSE_DONE:
+        PC_ASSERT(bytes > 0 && bytes <= in.count);
+        slot_open(exchange, slot, bytes);
+        return true;
+    case PC_PARSE_MORE:
+        exchange->want_bytes = pc_max_size(bytes, in.count + 1);
+        if (exchange->want_bytes > lane->service->input_bytes_max) {
+            exchange->oversize = true;
+            parse_bad(exchange, "request too large");
+        }
+        break;
+    case PC_PARSE_BAD:
+        parse_bad(exchange, slot->request.trouble);
+        break;
+    }
+    slot_give_back(slot, lane);
+    return false;
+}
+
+/* Time is looked at after a heavy request and after many light ones. */
+struct budget {
+    unsigned light_count;
+    uint64_t until_ns;
+};
+
+static bool budget_spent(struct budget *budget, const struct pc_slot *slot, struct pc_lane *lane)
+{
+    const struct pc_service *service = lane->service;
+    bool light =
+        service->classes == NULL || service->classes[slot->request.class_index].weight == PC_LIGHT;
+    if (PC_LIKELY(light) && ++budget->light_count < PC_CLOCK_BATCH) {
+        return false;
+    }
+    budget->light_count = 0;
+    uint64_t now_ns = lane->kernel->clock_ns(lane->kernel);
+    if (budget->until_ns == 0) {
+        budget->until_ns = now_ns + PC_RUN_NS_MAX;
+    }
+    return now_ns >= budget->until_ns;
+}
+
+static bool serve_batch(struct pc_exchange *exchange, struct pc_lane *lane, struct budget *budget)
+{
+    while (exchange->unserved != NULL && exchange->blocker == NULL) {
+        struct pc_slot *slot = exchange->unserved;
+        bool spent = budget_spent(budget, slot, lane);
+        exchange->unserved = slot->next;
+        slot_serve(exchange, slot, lane);
+        if (PC_UNLIKELY(spent)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum pc_run pc_exchange_run(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    struct budget budget = {0};
+    exchange->lane = lane;
+    if (exchange->head != NULL) {
+        resume(exchange, lane);
+    }
+    enum pc_run run = PC_RUN_DONE;
+    for (;;) {
+        if (PC_UNLIKELY(exchange->swallow > 0)) {
+            swallow(exchange);
+        }
+        if (!serve_batch(exchange, lane, &budget)) {
+            run = PC_RUN_BUDGET;
+            break;
+        }
+        unsigned parsed = 0;
+        while (parsed < PC_PARSE_BATCH && may_parse(exchange) && parse_one(exchange, lane)) {
+            parsed++;
+        }
+        if (parsed == 0) {
+            break;
+        }
+    }
+    input_settle(exchange, lane);
+    return run;
+}
+
+/* ---- Life ---- */
+
+static void *session_of(struct pc_exchange *exchange)
+{
+    return exchange + 1;
+}
+
+void pc_exchange_init(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    memset(exchange, 0, sizeof(*exchange) + lane->service->session_bytes);
+    exchange->lane = lane;
+}
+
+void pc_exchange_fini(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    PC_ASSERT(exchange->open_count == 0);
+    pc_chain_clear(&exchange->output, lane, &lane->blocks);
+    input_drop(exchange, lane);
+    if (lane->service->closed != NULL) {
+        lane->service->closed(session_of(exchange));
+    }
+}
+
+bool pc_exchange_hungry(const struct pc_exchange *exchange)
+{
+    if (exchange->ended || exchange->stopped) {
+        return false;
+    }
+    if (exchange->body_slot != NULL) {
+        return exchange->body_slot->body_wanted;
+    }
+    return exchange->blocker == NULL && exchange->unserved == NULL &&
+           exchange->open_count < PC_SLOT_COUNT_MAX && exchange->reply_bytes <= PC_REPLY_BYTES_HIGH;
+}
+
+bool pc_exchange_runnable(const struct pc_exchange *exchange)
+{
+    const struct pc_slot *blocker = exchange->blocker;
+    if (blocker == NULL) {
+        return exchange->unserved != NULL || may_parse(exchange);
+    }
+    if (blocker->calls_open > 0) {
+        return false;
+    }
+    return blocker->body_wanted ? exchange->begin != exchange->end || exchange->ended
+                                : exchange->reply_bytes <= PC_REPLY_BYTES_HIGH || exchange->mute;
+}
+
+bool pc_exchange_idle(const struct pc_exchange *exchange)
+{
+    return exchange->open_count == 0 && exchange->output.bytes == 0 && exchange->swallow == 0 &&
+           exchange->begin == exchange->end;
+}
+
+bool pc_exchange_over(const struct pc_exchange *exchange)
+{
+    return (exchange->ended || exchange->stopped) && exchange->open_count == 0 &&
+           exchange->output.bytes == 0;
+}
+
+void pc_exchange_end_of_input(struct pc_exchange *exchange)
+{
+    exchange->ended = true;
+}
+
+void pc_exchange_abort(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    exchange->ended = exchange->mute = exchange->stopped = true;
+    /* Not cleared: the owner of a key may be writing to a reservation. */
+    exchange->reply_bytes -= exchange->output.bytes;
+    pc_chain_consume(&exchange->output, exchange->output.bytes, lane, &lane->blocks);
+    exchange->begin = exchange->end;
+    drop_unserved(exchange, lane);
+}
+
+void pc_exchange_sent(struct pc_exchange *exchange, struct pc_lane *lane, size_t bytes)
+{
+    exchange->reply_bytes -= bytes;
+    pc_chain_consume(&exchange->output, bytes, lane, &lane->blocks);
+}
+
+/* ---- Calls ---- */
+
+static uint64_t place_bit(int32_t place)
+{
+    return UINT64_C(1) << ((uint32_t)place & 63);
+}
+
+static void place_mask_update(struct pc_exchange *exchange)
+{
+    exchange->place_mask = 0;
+    for (const struct pc_slot *slot = exchange->head; slot != NULL; slot = slot->next) {
+        exchange->place_mask |= slot->place_mask;
+    }
+}
+
+bool pc_exchange_answered(struct pc_call *call, struct pc_exchange **out_exchange)
+{
+    struct pc_slot *slot = slot_of(call->request);
+    PC_ASSERT(!call->answered && slot->calls_open > 0);
+    call->answered = true;
+    *out_exchange = slot->exchange;
+    if (--slot->calls_open > 0) {
+        return false;
+    }
+    if (slot->posted_ns != 0) {
+        struct pc_lane *lane = slot->exchange->lane;
+        uint64_t now_ns = lane->kernel->clock_ns(lane->kernel);
+        pc_counters_stage(lane->counters, PC_STAGE_HOP, now_ns - slot->posted_ns);
+        slot->posted_ns = 0;
+    }
+    slot->place_mask = 0;
+    place_mask_update(slot->exchange);
+    return true;
+}
+
+struct pc_lane *pc_call_lane(const struct pc_call *call)
+{
+    return slot_of(call->request)->exchange->lane;
+}
+
+int pc_call_post(struct pc_request *request, struct pc_call *call)
+{
+    struct pc_slot *slot = slot_of(request);
+    struct pc_lane *lane = slot->exchange->lane;
+    call->request = request;
+    call->answered = false;
+    if (!pc_core_call(lane, call)) {
+        call->work(call, lane);
+        call->answered = true;
+        return 0;
+    }
+    if (slot->calls_open++ == 0 && (lane->counters->letters_posted & 63) == 0) {
+        slot->posted_ns = lane->kernel->clock_ns(lane->kernel);
+    }
+    slot->place_mask |= place_bit(call->place);
+    slot->exchange->place_mask |= place_bit(call->place);
+    return PC_LATER;
+}
+
+bool pc_request_settled(const struct pc_request *request, int32_t place)
+{
+    return (slot_of(request)->exchange->place_mask & place_bit(place)) == 0;
+}
+
+/* ---- Replies ---- */
+
+/* Where the request writes: the send queue if it is first. */
+static struct pc_chain *reply_chain(struct pc_slot *slot, struct pc_exchange *exchange)
+{
+    if (PC_LIKELY(slot == exchange->head && !exchange->mute)) {
+        return &exchange->output;
+    }
+    if (PC_PLANTED(PC_BUG_SWAPPED_REPLIES) && !exchange->mute) {
+        return &exchange->output;
+    }
+    return &slot->replies;
+}
+
+static bool reply_fits(const struct pc_exchange *exchange, size_t count)
+{
+    return exchange->reply_bytes + count <= exchange->lane->reply_bytes_max;
+}
+
+static size_t reply_usual(const struct pc_chain *chain, const struct pc_exchange *exchange)
+{
+    return chain == &exchange->output || chain->tail != NULL ? PC_BLOCK_BYTES_USUAL
+                                                             : PC_BLOCK_BYTES_SMALL;
+}
+
+int pc_reply_copy(struct pc_request *request, const void *bytes, size_t count)
+{
+    struct pc_slot *slot = slot_of(request);
+    struct pc_exchange *exchange = slot->exchange;
+    struct pc_chain *chain = reply_chain(slot, exchange);
+    PC_ASSERT(!chain->reserved);
+    struct pc_block *tail = chain->tail;
+    if (PC_LIKELY(tail != NULL && tail->hold == NULL && tail->at == tail->data &&
+                  pc_block_room(tail) >= count && reply_fits(exchange, count))) {
+        memcpy(tail->data + tail->end, bytes, count);
+        pc_chain_commit(chain, count);
+        exchange->reply_bytes += count;
+        return 0;
+    }
+    if (!reply_fits(exchange, count)) {
+        return -ENOMEM;
+    }
+    const uint8_t *from = bytes;
+    while (count > 0) {
+        size_t piece = pc_min_size(count, PC_BLOCK_BYTES_USUAL);
+        uint8_t *into =
+            pc_chain_reserve(chain, piece, reply_usual(chain, exchange), &exchange->lane->blocks);
+        if (into == NULL) {
+            return -ENOMEM;
+        }
+        memcpy(into, from, piece);
+        pc_chain_commit(chain, piece);
+        exchange->reply_bytes += piece;
+        from += piece;
+        count -= piece;
+    }
+    return 0;
+}
+
+void *pc_reply_reserve(struct pc_request *request, size_t count_max)
+{
+    struct pc_slot *slot = slot_of(request);
+    struct pc_exchange *exchange = slot->exchange;
+    struct pc_chain *chain = reply_chain(slot, exchange);
+    PC_ASSERT(count_max <= PC_RESERVE_BYTES_MAX && !chain->reserved);
+    if (!reply_fits(exchange, count_max)) {
+        return NULL;
+    }
+    uint8_t *into =
+        pc_chain_reserve(chain, count_max, reply_usual(chain, exchange), &exchange->lane->blocks);
+    chain->reserved = into != NULL;
+    return into;
+}
+
+void pc_reply_commit(struct pc_request *request, size_t count)
+{
+    struct pc_slot *slot = slot_of(request);
+    struct pc_exchange *exchange = slot->exchange;
+    struct pc_chain *chain = slot->replies.reserved ? &slot->replies : &exchange->output;
+    PC_ASSERT(chain->reserved);
+    chain->reserved = false;
+    if (PC_UNLIKELY(exchange->mute && chain == &exchange->output)) {
+        return;
+    }
+    pc_chain_commit(chain, count);
+    exchange->reply_bytes += count;
+}
+
+int pc_reply_share(struct pc_request *request, struct pc_view view, struct pc_hold *hold)
+{
+    struct pc_slot *slot = slot_of(request);
+    struct pc_exchange *exchange = slot->exchange;
+    if (!reply_fits(exchange, view.count)) {
+        return -ENOMEM;
+    }
+    struct pc_chain *chain = reply_chain(slot, exchange);
+    PC_ASSERT(!chain->reserved);
+    int outcome = pc_chain_share(chain, view, hold, &exchange->lane->blocks);
+    if (outcome == 0) {
+        exchange->reply_bytes += view.count;
+    }
+    return outcome;
+}
+
+void pc_request_body(struct pc_request *request, void *into, size_t count)
+{
+    struct pc_slot *slot = slot_of(request);
+    PC_ASSERT(slot->exchange->body_slot == slot && count <= request->body_bytes && count > 0);
+    slot->body_into = into;
+    slot->body_count = count;
+    slot->body_wanted = true;
+}
+
+void *pc_request_extra(struct pc_request *request, size_t bytes)
+{
+    struct pc_slot *slot = slot_of(request);
+    PC_ASSERT(bytes <= PC_RESERVE_BYTES_MAX);
+    if (slot->extra == NULL) {
+        slot->extra = pc_block_borrow(&slot->exchange->lane->blocks, bytes);
+    }
+    return slot->extra != NULL ? slot->extra->data : NULL;
+}
