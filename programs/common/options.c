@@ -177,9 +177,7 @@ static bool store(const struct pc_options *options, const struct pc_option *row,
 static void tables_make(const struct pc_options *options, struct option *long_rows, char *letters)
 {
     unsigned long_count = 0;
-    /* '+': arguments end the flags; ':': a missing argument is told apart. */
-    *letters++ = '+';
-    *letters++ = ':';
+    *letters++ = ':'; /* a missing argument is told apart */
     for (unsigned i = 0; i < options->row_count; i++) {
         const struct pc_option *row = &options->rows[i];
         if (row->name != NULL) {
