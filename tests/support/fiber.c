@@ -106,8 +106,9 @@ struct pc_fibers {
     void *tsan_fiber;
 };
 
-/* The set whose fibers PC_POINT switches: the hook is given nothing else to find it by. */
-static struct pc_fibers *active;
+/* The set whose fibers PC_POINT switches: the hook is given nothing else to find it by. Other
+ * threads have none, so their points pass. */
+static _Thread_local struct pc_fibers *active;
 
 static size_t page_bytes(void)
 {

@@ -12,10 +12,12 @@
  *          PC_POINT has no other argument than its name.
  * Memory   spawn takes a stack, destroy gives all back. A run that ends early unwinds the fibers
  * that are left; what only their locals point to is lost, so keep what must be freed outside.
- * Limits   fiber_count_max fibers, stack_bytes each with a guard page below, step_count_max points.
- * Cost     A point without a switch is a few compares; a switch is two swapcontext.
- * Source   Random walk, and priorities with a few random change points: Burckhardt et al., "A
- *          randomized scheduler with probabilistic guarantees of finding bugs" (ASPLOS 2010).
+ * Errors   A broken promise inside a fiber is told by pc_fibers_stop; cmocka's assertions jump to
+ * the test's own stack and are for outside. Limits   fiber_count_max fibers, stack_bytes each with
+ * a guard page below, step_count_max points. Cost     A point without a switch is a few compares; a
+ * switch is two swapcontext. Source   Random walk, and priorities with a few random change points:
+ * Burckhardt et al., "A randomized scheduler with probabilistic guarantees of finding bugs" (ASPLOS
+ * 2010).
  */
 #ifndef PC_TESTS_FIBER_H
 #define PC_TESTS_FIBER_H
