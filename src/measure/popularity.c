@@ -187,8 +187,8 @@ struct pc_pick pc_popularity_draw(struct pc_popularity *popularity, uint64_t int
     case PC_POPULARITY_FLASH:
         return flash_pick(popularity, intended_ns);
     case PC_POPULARITY_SEQUENTIAL: {
-        const uint64_t key = popularity->sequence++ % config->key_count;
-        return (struct pc_pick){.rank = key, .key = key};
+        const uint64_t count = config->walk_count > 0 ? config->walk_count : config->key_count;
+        return pick_of_rank(popularity, popularity->sequence++ % count);
     }
     case PC_POPULARITY_UNIFORM:
     case PC_POPULARITY_KIND_COUNT:

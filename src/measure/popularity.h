@@ -26,7 +26,7 @@
                     row(PC_POPULARITY_FLASH, "flash",                                              \
                         "zipf, but a cold key rises to a share in 1 s, stays 10 s and decays "     \
                         "over 30 s, then "                                                         \
-                        "another") row(PC_POPULARITY_SEQUENTIAL, "sequential", "keys in turn")
+                        "another") row(PC_POPULARITY_SEQUENTIAL, "sequential", "ranks in turn")
 
 enum pc_popularity_kind {
 #define PC_POPULARITY_ENUM(name, text, help) name,
@@ -37,12 +37,13 @@ enum pc_popularity_kind {
 
 struct pc_popularity_config {
     enum pc_popularity_kind kind;
-    uint64_t key_count; /* > 0 */
-    double alpha;       /* zipf, hot, moving, flash; 0: uniform */
-    double hot_share;   /* hot, moving, flash: 0 … 1 */
-    uint64_t hot_count; /* moving: keys in the hot set */
-    uint64_t period_ns; /* moving: life of a hot set; flash: time between two hot keys */
-    uint64_t key_seed;  /* which key has which rank; the same for all who share a run */
+    uint64_t key_count;  /* > 0 */
+    double alpha;        /* zipf, hot, moving, flash; 0: uniform */
+    double hot_share;    /* hot, moving, flash: 0 … 1 */
+    uint64_t hot_count;  /* moving: keys in the hot set */
+    uint64_t period_ns;  /* moving: life of a hot set; flash: time between two hot keys */
+    uint64_t walk_count; /* sequential: ranks that are walked; 0: all */
+    uint64_t key_seed;   /* which key has which rank; the same for all who share a run */
 };
 
 /* Constants of the sampler, named as in the paper. */

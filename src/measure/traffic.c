@@ -282,8 +282,10 @@ struct pc_traffic *pc_traffic_create(const struct pc_traffic_config *config, uns
     pc_random_init(&traffic->services, pc_random_next(&seeds));
     pc_random_init(&traffic->misses, pc_random_next(&seeds));
     pc_popularity_init(&traffic->popularity, &config->popularity, pc_random_next(&seeds));
-    /* Sources that walk the keys in turn share them out. */
-    traffic->popularity.sequence = config->popularity.key_count / source_count * source_index;
+    /* Sources that walk the ranks in turn share them out. */
+    const uint64_t walk = config->popularity.walk_count > 0 ? config->popularity.walk_count
+                                                            : config->popularity.key_count;
+    traffic->popularity.sequence = pc_traffic_walk_begin(walk, source_index, source_count);
     if (weights_fill(traffic) != 0) {
         pc_traffic_destroy(traffic);
         return NULL;
@@ -340,7 +342,7 @@ static void key_plan(struct pc_traffic *traffic, struct pc_planned *planned)
     uint64_t number = pick.key;
     planned->decile =
         (uint8_t)(((pc_product)pick.rank * PC_TRAFFIC_DECILES) / config->popularity.key_count);
-    if (planned->operation == PC_OPERATION_INCR) {
+    if (planned->operation == PC_OPERATION_INCR || config->counters) {
         class = PC_KEY_COUNTER;
     } else if (config->miss_share > 0 || config->one_time_share > 0) {
         const double u = pc_random_unit(&traffic->misses);

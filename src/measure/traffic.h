@@ -79,6 +79,7 @@ struct pc_traffic_config {
     struct pc_life lives[PC_TRAFFIC_LIVES_MAX]; /* shares that are all 0: the first, always */
     double miss_share;                          /* of reads: keys nobody writes */
     double one_time_share;                      /* of all: keys used this once */
+    bool counters;                              /* every key is a counter: to fill them */
     enum pc_service_law service_law;
     double service_ns_mean; /* 0: the frame carries no work */
     enum pc_weights_kind weights;
@@ -122,6 +123,13 @@ double pc_traffic_share(const struct pc_traffic *traffic);
 
 /* Class of a connection: 0 heavy, 1 light; with equal weights all are 0. */
 unsigned pc_traffic_connection_class(const struct pc_traffic *traffic, unsigned connection);
+
+/* Where source `index` of `count` begins in a walk of `total` ranks; that of the next is its end.
+ */
+static inline uint64_t pc_traffic_walk_begin(uint64_t total, unsigned index, unsigned count)
+{
+    return total / count * index + total % count * index / count;
+}
 
 /* Hash of the first PC_TRAFFIC_HASHED requests so far, and how many those were. */
 uint64_t pc_traffic_hash(const struct pc_traffic *traffic);

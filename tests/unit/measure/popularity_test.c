@@ -218,8 +218,12 @@ static void sequence_visits_every_key_in_turn(void **state)
     const struct pc_popularity_config config = {.kind = PC_POPULARITY_SEQUENTIAL, .key_count = 7};
     struct pc_popularity popularity;
     pc_popularity_init(&popularity, &config, SEED);
-    for (unsigned i = 0; i < 30; i++) {
-        assert_int_equal(pc_popularity_draw(&popularity, 0).key, i % 7);
+    unsigned seen = 0;
+    for (unsigned i = 0; i < 28; i++) {
+        const struct pc_pick pick = pc_popularity_draw(&popularity, 0);
+        assert_int_equal(pick.rank, i % 7);
+        seen = (i % 7 == 0 ? 0 : seen) | 1u << pick.key;
+        assert_true(i % 7 != 6 || seen == 0x7f);
     }
 }
 
