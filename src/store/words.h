@@ -74,7 +74,7 @@ static inline void pc_words_add(struct pc_words_writer *writer, const void *byte
 {
     const uint8_t *from = bytes;
     while (writer->part_bytes != 0 && count != 0) {
-        writer->part[writer->part_bytes++] = *from++;
+        writer->part[writer->part_bytes++ & 3] = *from++;
         count--;
         if (writer->part_bytes == sizeof(writer->part)) {
             pc_words_flush_part(writer);
