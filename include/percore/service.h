@@ -112,7 +112,8 @@ struct pc_service {
     size_t request_bytes, session_bytes, input_bytes_max;
     const struct pc_class *classes;
     unsigned class_count;
-    bool uses_workers;      /* it posts to PC_PLACE_WORKERS */
+    bool parses_ahead; /* its parse prefetches: several are parsed before the first is served */
+    bool uses_workers; /* it posts to PC_PLACE_WORKERS */
     struct pc_view refusal; /* said to a peer beyond the connection cap, before the close */
 
     /* Recognise the request at the start of `in`. Writes scratch; may write the session only when

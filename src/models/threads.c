@@ -62,9 +62,10 @@ static bool send_all(struct thread_conn *conn)
     struct pc_exchange *exchange = &conn->exchange;
     while (exchange->output.bytes > 0) {
         struct iovec pieces[PC_SEND_PIECES_MAX];
-        struct msghdr message = {.msg_iov = pieces};
-        message.msg_iovlen =
-            pc_chain_pieces(&exchange->output, pieces, PC_SEND_PIECES_MAX, SIZE_MAX);
+        unsigned piece_count;
+        (void)pc_chain_pieces(&exchange->output, SIZE_MAX, pieces, PC_SEND_PIECES_MAX,
+                              &piece_count); /* what is taken is what counts */
+        struct msghdr message = {.msg_iov = pieces, .msg_iovlen = piece_count};
         ssize_t count = lane->kernel->sendmsg(lane->kernel, conn->fd, &message, MSG_NOSIGNAL);
         pc_count(&lane->counters->sends);
         if (count >= 0) {

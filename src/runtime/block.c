@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PC_BLOCK_CLASS_NONE PC_BLOCK_CLASS_COUNT
+#define PC_BLOCK_CLASS_NONE  PC_BLOCK_CLASS_COUNT
+#define PC_BLOCK_CLASS_USUAL 3
 
 /* Kept per class: about 1 MiB of the small ones, a few of the large ones. */
 static const struct {
@@ -30,9 +31,16 @@ void pc_block_pool_init(struct pc_block_pool *pool)
     atomic_init(&pool->returned, NULL);
 }
 
+/* The size of shared bytes says nothing of the block. */
+static size_t bytes_whole(const struct pc_block *block)
+{
+    return block->class_index == PC_BLOCK_CLASS_NONE ? sizeof(*block) + block->size
+                                                     : classes[block->class_index].bytes;
+}
+
 static void keep(struct pc_block_pool *pool, struct pc_block *block)
 {
-    pool->bytes_out -= sizeof(*block) + block->size;
+    pool->bytes_out -= bytes_whole(block);
     uint32_t class_index = block->class_index;
     if (class_index == PC_BLOCK_CLASS_NONE ||
         pool->free_count[class_index] >= classes[class_index].kept) {
@@ -81,6 +89,9 @@ void pc_block_pool_fini(struct pc_block_pool *pool)
 
 static uint32_t class_for(size_t bytes)
 {
+    if (PC_LIKELY(bytes <= PC_BLOCK_BYTES_USUAL && bytes > PC_BLOCK_BYTES_USUAL / 2)) {
+        return PC_BLOCK_CLASS_USUAL;
+    }
     uint32_t class_index = 0;
     while (class_index < PC_BLOCK_CLASS_COUNT &&
            classes[class_index].bytes - sizeof(struct pc_block) < bytes) {
@@ -115,6 +126,7 @@ struct pc_block *pc_block_borrow(struct pc_block_pool *pool, size_t bytes)
         if (block != NULL) {
             pool->free[class_index] = block->next;
             pool->free_count[class_index]--;
+            block->size = classes[class_index].bytes - sizeof(*block);
         }
     }
     if (block == NULL) {
@@ -129,7 +141,7 @@ struct pc_block *pc_block_borrow(struct pc_block_pool *pool, size_t bytes)
     block->begin = block->end = 0;
     block->hold = NULL;
     block->refs = 1;
-    pool->bytes_out += sizeof(*block) + block->size;
+    pool->bytes_out += bytes_whole(block);
     return block;
 }
 
@@ -152,21 +164,24 @@ void pc_block_give_back(struct pc_block_pool *pool, struct pc_block *block)
                                                     memory_order_release, memory_order_relaxed));
 }
 
-unsigned pc_chain_pieces(const struct pc_chain *chain, struct iovec *pieces, unsigned piece_count,
-                         size_t bytes_max)
+size_t pc_chain_pieces(const struct pc_chain *chain, size_t bytes_max, struct iovec *pieces,
+                       unsigned piece_count_max, unsigned *out_piece_count)
 {
-    unsigned count = 0;
+    unsigned piece_count = 0;
+    size_t offered = 0;
     for (struct pc_block *block = chain->head;
-         block != NULL && count < piece_count && bytes_max > 0; block = block->next) {
-        size_t bytes = pc_min_size(pc_block_count(block), bytes_max);
+         block != NULL && piece_count < piece_count_max && offered < bytes_max;
+         block = block->next) {
+        size_t bytes = pc_min_size(pc_block_count(block), bytes_max - offered);
         if (bytes > 0) {
-            pieces[count].iov_base = (void *)(uintptr_t)(block->at + block->begin);
-            pieces[count].iov_len = bytes;
-            count++;
-            bytes_max -= bytes;
+            pieces[piece_count].iov_base = (void *)(uintptr_t)(block->at + block->begin);
+            pieces[piece_count].iov_len = bytes;
+            piece_count++;
+            offered += bytes;
         }
     }
-    return count;
+    *out_piece_count = piece_count;
+    return offered;
 }
 
 static void release_hold(struct pc_block *block, struct pc_lane *lane)
@@ -198,6 +213,13 @@ void pc_chain_consume(struct pc_chain *chain, size_t bytes, struct pc_lane *lane
 {
     PC_ASSERT(bytes <= chain->bytes);
     chain->bytes -= bytes;
+    struct pc_block *only = chain->head;
+    if (PC_LIKELY(chain->bytes == 0 && only == chain->tail && only != NULL && only->hold == NULL &&
+                  !chain->reserved)) {
+        chain->head = chain->tail = NULL;
+        pc_block_give_back(pool, only);
+        return;
+    }
     while (chain->head != NULL) {
         struct pc_block *block = chain->head;
         size_t here = pc_min_size(bytes, pc_block_count(block));
@@ -233,7 +255,7 @@ static void append(struct pc_chain *chain, struct pc_block *block)
 static bool writable(const struct pc_chain *chain, size_t count)
 {
     const struct pc_block *tail = chain->tail;
-    return tail != NULL && tail->at == tail->data && pc_block_room(tail) >= count;
+    return tail != NULL && pc_block_room(tail) >= count;
 }
 
 uint8_t *pc_chain_reserve(struct pc_chain *chain, size_t count, size_t usual,
@@ -257,7 +279,7 @@ int pc_chain_share(struct pc_chain *chain, struct pc_view view, struct pc_hold *
         return -ENOMEM;
     }
     block->at = view.at;
-    block->end = view.count;
+    block->end = block->size = view.count; /* no room: nothing is appended to shared bytes */
     block->hold = hold;
     append(chain, block);
     chain->bytes += view.count;

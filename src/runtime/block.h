@@ -82,9 +82,10 @@ struct pc_chain {
     bool reserved; /* the tail has an open reservation: it stays */
 };
 
-/* Fill `pieces` with what is at the front, `bytes_max` at most; returns how many. */
-unsigned pc_chain_pieces(const struct pc_chain *chain, struct iovec *pieces, unsigned piece_count,
-                         size_t bytes_max);
+/* Fill `pieces` with what is at the front, `bytes_max` at most; returns how many bytes, and in how
+ * many pieces. */
+size_t pc_chain_pieces(const struct pc_chain *chain, size_t bytes_max, struct iovec *pieces,
+                       unsigned piece_count_max, unsigned *out_piece_count);
 
 /* The first `bytes` are gone: release holds, give blocks back. */
 void pc_chain_consume(struct pc_chain *chain, size_t bytes, struct pc_lane *lane,

@@ -325,12 +325,9 @@ static bool conn_send(struct pc_conn *conn)
     size_t budget = PC_SEND_BYTES_MAX;
     while (exchange->output.bytes > 0 && budget > 0 && !sending(conn)) {
         struct iovec pieces[PC_SEND_PIECES_MAX];
-        unsigned piece_count =
-            pc_chain_pieces(&exchange->output, pieces, PC_SEND_PIECES_MAX, budget);
-        size_t offered = 0;
-        for (unsigned i = 0; i < piece_count; i++) {
-            offered += pieces[i].iov_len;
-        }
+        unsigned piece_count;
+        size_t offered =
+            pc_chain_pieces(&exchange->output, budget, pieces, PC_SEND_PIECES_MAX, &piece_count);
         ssize_t count =
             core->poller->ops->send(core->poller, conn->fd, conn->handle, pieces, piece_count);
         pc_count(&counters->sends);
@@ -361,6 +358,9 @@ static bool conn_send(struct pc_conn *conn)
 
 static bool may_read(struct pc_conn *conn)
 {
+    if (!conn->readable) {
+        return false;
+    }
     size_t queued = conn->exchange.reply_bytes;
     if (queued > PC_REPLY_BYTES_HIGH && !conn->paused) {
         conn->paused = true;
@@ -368,7 +368,7 @@ static bool may_read(struct pc_conn *conn)
     } else if (queued <= PC_REPLY_BYTES_LOW) {
         conn->paused = false;
     }
-    return conn->readable && !conn->paused && pc_exchange_hungry(&conn->exchange);
+    return !conn->paused && pc_exchange_hungry(&conn->exchange);
 }
 
 static void conn_trouble(struct pc_conn *conn)

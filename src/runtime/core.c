@@ -168,9 +168,12 @@ static void visit_control(struct pc_core *core, struct pc_control *control)
 
 static void phase_letters(struct pc_core *core)
 {
-    unsigned count = pc_mailbox_drain(core->mailbox, PC_LETTER_BUDGET, visit_letter, core);
+    unsigned count = core->lane.runtime->core_count == 1
+                         ? 0
+                         : pc_mailbox_drain(core->mailbox, PC_LETTER_BUDGET, visit_letter, core);
     if (count > 0) {
         pc_count_add(&core->lane.counters->letters_received, count);
+        core->lane.heavy = true;
     }
     struct pc_control *control = pc_mailbox_take_control(core->mailbox);
     while (control != NULL) {
@@ -184,6 +187,7 @@ static void phase_run(struct pc_core *core)
 {
     if (PC_UNLIKELY(core->accepting)) {
         core->accepting = false;
+        core->lane.heavy = true;
         for (unsigned i = 0; i < core->listener_count; i++) {
             pc_listener_accept(&core->listeners[i]);
             core->accepting |= core->listeners[i].waiting;
@@ -214,6 +218,7 @@ static void phase_steps(struct pc_core *core)
         return;
     }
     core->stepping = false;
+    core->lane.heavy = true;
     for (unsigned place = core->lane.index; place < runtime->config.place_count;
          place += runtime->core_count) {
         core->stepping |= runtime->service->place_step(runtime->app, (int32_t)place, &core->lane);
@@ -317,8 +322,7 @@ static bool phase_drain(struct pc_core *core)
 
 static bool has_work(const struct pc_core *core)
 {
-    return !pc_list_empty(&core->ready) || core->accepting || core->stepping ||
-           pc_mailbox_has_mail(core->mailbox);
+    return !pc_list_empty(&core->ready) || core->accepting || core->stepping;
 }
 
 /* Look for mail a little longer before sleeping: another core is likely to write at once. The time
@@ -372,6 +376,27 @@ static void rest(struct pc_core *core)
     /* A stop that came after phase_drain looked has rung the bell before we sleep. */
 }
 
+/* A look at the clock costs a hundredth of a turn that serves one request: turns of light work
+ * alone, which their budgets bound, are measured one in PC_TURN_SAMPLE_EVERY. */
+static void turn_measure(struct pc_core *core)
+{
+    struct pc_lane *lane = &core->lane;
+    uint64_t turn_index = lane->counters->turns;
+    pc_count(&lane->counters->turns);
+    uint64_t weight = lane->heavy ? 1 : PC_TURN_SAMPLE_EVERY;
+    if (!lane->heavy && turn_index % PC_TURN_SAMPLE_EVERY != 0) {
+        return;
+    }
+    lane->heavy = false;
+    uint64_t turn_ns = lane->kernel->clock_ns(lane->kernel) - lane->now_ns;
+    pc_counters_turn(lane->counters, turn_ns, weight);
+    if (PC_UNLIKELY(turn_ns > PC_STALL_NS)) {
+        pc_count(&lane->counters->stalls);
+        PC_LOG(lane->runtime->log, PC_LOG_WARN, "stall", pc_field_number("core", lane->index),
+               pc_field_number("turn_us", turn_ns / 1000));
+    }
+}
+
 bool pc_core_turn(struct pc_core *core)
 {
     static void (*const phases[])(struct pc_core *) = {
@@ -380,15 +405,7 @@ bool pc_core_turn(struct pc_core *core)
     for (unsigned i = 0; i < PC_COUNT_OF(phases); i++) {
         phases[i](core);
     }
-    struct pc_lane *lane = &core->lane;
-    pc_count(&lane->counters->turns);
-    uint64_t turn_ns = lane->kernel->clock_ns(lane->kernel) - lane->now_ns;
-    pc_counters_turn(lane->counters, turn_ns);
-    if (PC_UNLIKELY(turn_ns > PC_STALL_NS)) {
-        pc_count(&lane->counters->stalls);
-        PC_LOG(lane->runtime->log, PC_LOG_WARN, "stall", pc_field_number("core", lane->index),
-               pc_field_number("turn_us", turn_ns / 1000));
-    }
+    turn_measure(core);
     if (PC_UNLIKELY(phase_drain(core))) {
         return false;
     }

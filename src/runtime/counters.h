@@ -66,10 +66,11 @@ static inline bool pc_counters_sample(struct pc_counters *counters)
 }
 
 /* Core: owner. */
-static inline void pc_counters_turn(struct pc_counters *counters, uint64_t turn_ns)
+static inline void pc_counters_turn(struct pc_counters *counters, uint64_t turn_ns,
+                                    uint64_t turn_count)
 {
     if (counters->turn != NULL) {
-        pc_histogram_record(counters->turn, turn_ns);
+        pc_histogram_record_times(counters->turn, turn_ns, turn_count);
     }
 }
 

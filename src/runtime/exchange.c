@@ -38,6 +38,14 @@ static struct pc_slot *slot_create(struct pc_lane *lane)
     return slot;
 }
 
+static void scratch_clear(struct pc_slot *slot, const struct pc_lane *lane)
+{
+    size_t bytes = lane->service->request_bytes;
+    if (bytes > 0) {
+        memset(slot->scratch, 0, bytes);
+    }
+}
+
 static struct pc_slot *slot_borrow(struct pc_exchange *exchange, struct pc_lane *lane)
 {
     struct pc_slot *slot = lane->slots;
@@ -57,7 +65,7 @@ static struct pc_slot *slot_borrow(struct pc_exchange *exchange, struct pc_lane 
     slot->request.class_index = 0;
     slot->request.body_error = 0;
     slot->state = PC_SLOT_PARSED;
-    memset(slot->scratch, 0, lane->service->request_bytes);
+    scratch_clear(slot, lane);
     return slot;
 }
 
@@ -320,10 +328,12 @@ static bool again_ready(struct pc_exchange *exchange, struct pc_slot *slot)
     return exchange->reply_bytes <= PC_REPLY_BYTES_HIGH || exchange->mute;
 }
 
-static void slot_serve(struct pc_exchange *exchange, struct pc_slot *slot, struct pc_lane *lane)
+/* Act on what serve said, and ask it again as long as it has more to do at once. */
+static void slot_outcome(struct pc_exchange *exchange, struct pc_slot *slot, struct pc_lane *lane,
+                         enum pc_serve outcome)
 {
-    for (;;) {
-        switch (lane->service->serve(&slot->request, lane)) {
+    for (;; outcome = lane->service->serve(&slot->request, lane)) {
+        switch (outcome) {
         case PC_SERVED:
             PC_ASSERT(slot->calls_open == 0);
             slot_end(exchange, slot, lane);
@@ -349,6 +359,11 @@ static void slot_serve(struct pc_exchange *exchange, struct pc_slot *slot, struc
             break;
         }
     }
+}
+
+static void slot_serve(struct pc_exchange *exchange, struct pc_slot *slot, struct pc_lane *lane)
+{
+    slot_outcome(exchange, slot, lane, lane->service->serve(&slot->request, lane));
 }
 
 /* Slots whose answers, body or room came since the last run. */
@@ -395,7 +410,6 @@ static void slot_open(struct pc_exchange *exchange, struct pc_slot *slot, size_t
     exchange->begin += bytes;
     exchange->want_bytes = 0;
     exchange->open_count++;
-    pc_count(&exchange->lane->counters->requests);
     if (exchange->tail == NULL) {
         exchange->head = slot;
     } else {
@@ -410,6 +424,20 @@ static void slot_open(struct pc_exchange *exchange, struct pc_slot *slot, size_t
     }
 }
 
+static void parse_failed(struct pc_exchange *exchange, const struct pc_slot *slot,
+                         enum pc_parse verdict, size_t wanted)
+{
+    if (verdict == PC_PARSE_BAD) {
+        parse_bad(exchange, slot->request.trouble);
+        return;
+    }
+    exchange->want_bytes = pc_max_size(wanted, exchange->end - exchange->begin + 1);
+    if (exchange->want_bytes > exchange->lane->service->input_bytes_max) {
+        exchange->oversize = true;
+        parse_bad(exchange, "request too large");
+    }
+}
+
 /* Cut one request off the input; false: there is none. */
 static bool parse_one(struct pc_exchange *exchange, struct pc_lane *lane)
 {
@@ -420,22 +448,13 @@ static bool parse_one(struct pc_exchange *exchange, struct pc_lane *lane)
     }
     struct pc_view in = {exchange->input->data + exchange->begin, exchange->end - exchange->begin};
     size_t bytes = 0;
-    switch (lane->service->parse(&slot->request, in, &bytes)) {
-    case PC_PARSE_DONE:
+    enum pc_parse verdict = lane->service->parse(&slot->request, in, &bytes);
+    if (verdict == PC_PARSE_DONE) {
         PC_ASSERT(bytes > 0 && bytes <= in.count);
         slot_open(exchange, slot, bytes);
         return true;
-    case PC_PARSE_MORE:
-        exchange->want_bytes = pc_max_size(bytes, in.count + 1);
-        if (exchange->want_bytes > lane->service->input_bytes_max) {
-            exchange->oversize = true;
-            parse_bad(exchange, "request too large");
-        }
-        break;
-    case PC_PARSE_BAD:
-        parse_bad(exchange, slot->request.trouble);
-        break;
     }
+    parse_failed(exchange, slot, verdict, bytes);
     slot_give_back(slot, lane);
     return false;
 }
@@ -455,6 +474,7 @@ static bool budget_spent(struct budget *budget, const struct pc_slot *slot, stru
         return false;
     }
     budget->light_count = 0;
+    lane->heavy = true;
     uint64_t now_ns = lane->kernel->clock_ns(lane->kernel);
     if (budget->until_ns == 0) {
         budget->until_ns = now_ns + PC_RUN_NS_MAX;
@@ -476,15 +496,86 @@ static bool serve_batch(struct pc_exchange *exchange, struct pc_lane *lane, stru
     return true;
 }
 
+/* Whether a straight request stays open: serve has not ended it, or its body has not. */
+static bool straight_stays(struct pc_exchange *exchange, struct pc_slot *slot, struct pc_lane *lane)
+{
+    if (PC_UNLIKELY(slot->request.body_bytes > 0)) {
+        exchange->body_slot = slot;
+    }
+    enum pc_serve outcome = lane->service->serve(&slot->request, lane);
+    if (PC_LIKELY(outcome == PC_SERVED && exchange->body_slot == NULL)) {
+        exchange->output.reserved = false;
+        return false;
+    }
+    slot_outcome(exchange, slot, lane, outcome);
+    return true;
+}
+
+/* The common case, nothing open: one slot serves one request after the other, and stays open only
+ * if one of them cannot be served at once. Returns whether there is budget left. */
+static bool serve_straight(struct pc_exchange *exchange, struct pc_lane *lane,
+                           struct budget *budget)
+{
+    const struct pc_service *service = lane->service;
+    struct pc_slot *slot = slot_borrow(exchange, lane);
+    if (slot == NULL) {
+        parse_bad(exchange, "out of memory");
+        return true;
+    }
+    struct pc_block *input = exchange->input;
+    exchange->head = exchange->tail = slot;
+    exchange->open_count = 1;
+    slot->input = input;
+    input->refs++;
+    uint64_t served = 0;
+    bool spent = false;
+    size_t begin = exchange->begin;
+    const size_t end = exchange->end;
+    while (begin != end && !spent && exchange->reply_bytes <= PC_REPLY_BYTES_HIGH) {
+        struct pc_view in = {input->data + begin, end - begin};
+        size_t bytes = 0;
+        enum pc_parse verdict = service->parse(&slot->request, in, &bytes);
+        if (PC_UNLIKELY(verdict != PC_PARSE_DONE)) {
+            parse_failed(exchange, slot, verdict, bytes);
+            break;
+        }
+        PC_ASSERT(bytes > 0 && bytes <= in.count);
+        slot->request.input = (struct pc_view){in.at, bytes};
+        exchange->begin = begin += bytes;
+        exchange->want_bytes = 0;
+        served++;
+        spent = budget_spent(budget, slot, lane);
+        if (PC_UNLIKELY(straight_stays(exchange, slot, lane))) {
+            pc_count_add(&lane->counters->requests, served);
+            return !spent;
+        }
+        slot->request.class_index = 0;
+        scratch_clear(slot, lane);
+    }
+    pc_count_add(&lane->counters->requests, served);
+    exchange->head = exchange->tail = NULL;
+    exchange->open_count = 0;
+    pc_block_give_back(&lane->blocks, input);
+    slot->input = NULL;
+    slot_give_back(slot, lane);
+    return !spent;
+}
+
 enum pc_run pc_exchange_run(struct pc_exchange *exchange, struct pc_lane *lane)
 {
     struct budget budget = {0};
     exchange->lane = lane;
-    if (exchange->head != NULL) {
-        resume(exchange, lane);
+    if (PC_UNLIKELY(exchange->swallow > 0)) {
+        swallow(exchange);
     }
     enum pc_run run = PC_RUN_DONE;
-    for (;;) {
+    if (exchange->head != NULL) {
+        resume(exchange, lane);
+    } else if (!lane->service->parses_ahead && may_parse(exchange) &&
+               !serve_straight(exchange, lane, &budget)) {
+        run = PC_RUN_BUDGET;
+    }
+    while (run == PC_RUN_DONE) {
         if (PC_UNLIKELY(exchange->swallow > 0)) {
             swallow(exchange);
         }
@@ -499,6 +590,7 @@ enum pc_run pc_exchange_run(struct pc_exchange *exchange, struct pc_lane *lane)
         if (parsed == 0) {
             break;
         }
+        pc_count_add(&lane->counters->requests, parsed);
     }
     input_settle(exchange, lane);
     return run;
@@ -674,23 +766,9 @@ static size_t reply_usual(const struct pc_chain *chain, const struct pc_exchange
                                                              : PC_BLOCK_BYTES_SMALL;
 }
 
-int pc_reply_copy(struct pc_request *request, const void *bytes, size_t count)
+static int reply_copy_slow(struct pc_exchange *exchange, struct pc_chain *chain, const void *bytes,
+                           size_t count)
 {
-    struct pc_slot *slot = slot_of(request);
-    struct pc_exchange *exchange = slot->exchange;
-    struct pc_chain *chain = reply_chain(slot, exchange);
-    PC_ASSERT(!chain->reserved);
-    struct pc_block *tail = chain->tail;
-    if (PC_LIKELY(tail != NULL && tail->hold == NULL && tail->at == tail->data &&
-                  pc_block_room(tail) >= count && reply_fits(exchange, count))) {
-        memcpy(tail->data + tail->end, bytes, count);
-        pc_chain_commit(chain, count);
-        exchange->reply_bytes += count;
-        return 0;
-    }
-    if (!reply_fits(exchange, count)) {
-        return -ENOMEM;
-    }
     const uint8_t *from = bytes;
     while (count > 0) {
         size_t piece = pc_min_size(count, PC_BLOCK_BYTES_USUAL);
@@ -706,6 +784,25 @@ int pc_reply_copy(struct pc_request *request, const void *bytes, size_t count)
         count -= piece;
     }
     return 0;
+}
+
+int pc_reply_copy(struct pc_request *request, const void *bytes, size_t count)
+{
+    struct pc_slot *slot = slot_of(request);
+    struct pc_exchange *exchange = slot->exchange;
+    struct pc_chain *chain = reply_chain(slot, exchange);
+    PC_ASSERT(!chain->reserved);
+    if (PC_UNLIKELY(!reply_fits(exchange, count))) {
+        return -ENOMEM;
+    }
+    struct pc_block *tail = chain->tail;
+    if (PC_LIKELY(tail != NULL && pc_block_room(tail) >= count)) {
+        memcpy(tail->data + tail->end, bytes, count);
+        pc_chain_commit(chain, count);
+        exchange->reply_bytes += count;
+        return 0;
+    }
+    return reply_copy_slow(exchange, chain, bytes, count);
 }
 
 void *pc_reply_reserve(struct pc_request *request, size_t count_max)

@@ -41,6 +41,8 @@
 /* Places are upheld this often while a core is awake, and at least so often while it sleeps. */
 #define PC_STEP_BUSY_NS 1000000u
 #define PC_STEP_IDLE_NS 1000000000u
+/* Turns of light work alone are timed one in so many. */
+#define PC_TURN_SAMPLE_EVERY 8
 /* A turn longer than this is a stall: everybody else on the core has waited. */
 #define PC_STALL_NS 25000000u
 /* One piece of an over-long send: other connections wait while the kernel copies. */
