@@ -74,7 +74,7 @@ static void one_in_so_many_is_sampled(void **state)
         assert_false(pc_counters_sample(without));
     }
     assert_int_equal(sampled, 10);
-    pc_counters_turn(without, 1); /* harmless without histograms */
+    pc_counters_turn(without, 1, 1); /* harmless without histograms */
     pc_counters_stage(without, PC_STAGE_HOP, 1);
     pc_counters_destroy(with);
     pc_counters_destroy(without);
@@ -88,7 +88,7 @@ static void ended_lane_leaves_its_counts(void **state)
     pc_count_add(&stays->closed, 1);
     pc_count_add(&ends->closed, 2);
     pc_count_add(&plain->closed, 4);
-    pc_counters_turn(ends, 1000);
+    pc_counters_turn(ends, 1000, 1);
     pc_counters_stage(ends, PC_STAGE_SENDING, 2000);
     pc_counters_add(stays, ends);
     pc_counters_add(stays, plain);
@@ -121,7 +121,7 @@ static void print_says_all(void **state)
     pc_count_add(&blocks[0]->requests, 30);
     pc_count_add(&blocks[1]->requests, 12);
     for (unsigned i = 1; i <= 1000; i++) {
-        pc_counters_turn(blocks[i % 2], i * 100);
+        pc_counters_turn(blocks[i % 2], i * 100, 1);
     }
     static struct page page;
     page = (struct page){0};
@@ -174,7 +174,7 @@ static void *count_all(void *ctx)
     struct counting *counting = ctx;
     for (unsigned i = 0; i < COUNTS; i++) {
         pc_count(&counting->block->requests);
-        pc_counters_turn(counting->block, i);
+        pc_counters_turn(counting->block, i, 1);
     }
     atomic_store(&counting->done, true);
     return NULL;
