@@ -352,6 +352,13 @@ static enum pc_memcached_parsed read_store(const uint8_t *at, size_t count, size
     return PC_MEMCACHED_DONE;
 }
 
+/* Behind the key stand noreply, a 0 that old clients send for a delay that is no more, or both. */
+static bool delete_is_good(const uint8_t *at, const struct words *words, bool quiet)
+{
+    const unsigned others = words->count - 2 - (quiet && words->count > 2);
+    return others == 0 || (others == 1 && word_is(at + words->at[2], words->bytes[2], "0"));
+}
+
 /* The arguments of what is neither keys nor a store; returns what is wrong with them. */
 static enum pc_memcached_reply read_arguments(const uint8_t *at, enum shape shape,
                                               const struct words *words,
@@ -363,6 +370,9 @@ static enum pc_memcached_reply read_arguments(const uint8_t *at, enum shape shap
         return PC_MEMCACHED_SAY_BAD_FORMAT;
     }
     switch (shape) {
+    case SHAPE_DELETE:
+        return delete_is_good(at, words, out->quiet) ? PC_MEMCACHED_SAY_NOTHING
+                                                     : PC_MEMCACHED_SAY_BAD_DELETE;
     case SHAPE_DELTA:
         return read_u64(at + words->at[2], words->bytes[2], &out->number)
                    ? PC_MEMCACHED_SAY_NOTHING
