@@ -3,7 +3,8 @@
 """Plays transcripts at a memcached server, ours or the reference, and compares every byte.
 
     play.py HOST:PORT TRANSCRIPT...        a server that runs already
-    play.py --program TRANSCRIPT...        starts $PERCORE cache on a free port
+    play.py --program=FLAGS TRANSCRIPT...  starts $PERCORE cache FLAGS on a free port
+    play.py --reference TRANSCRIPT...      starts memcached; exits 77 where it is not installed
 
 A transcript is blocks, each on a connection of its own and after a flush_all:
 
@@ -19,8 +20,11 @@ A block that does not end in <close ends with a `version`, so that a reply too m
 """
 import os
 import re
+import shutil
 import socket
+import subprocess
 import sys
+import time
 
 DEADLINE_SECONDS = 20
 
@@ -158,17 +162,54 @@ def play(address, paths):
     return failed == 0
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+def play_reference(paths):
+    program = shutil.which("memcached")
+    if program is None:
+        print("memcached is not installed")
+        return 77
+    port = free_port()
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    server = subprocess.Popen([program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", *user])
+    try:
+        end = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except ConnectionRefusedError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+        return 0 if play(("127.0.0.1", port), paths) else 1
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def play_program(flags, paths):
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path.insert(0, os.path.join(here, "..", "integration"))
+    from cache_process import CacheProcess
+
+    with CacheProcess(*flags.split()) as cache:
+        good = play(cache.address, paths)
+        return 0 if good and cache.stop() == 0 else 1
+
+
 def main(arguments):
     if len(arguments) < 2:
         sys.exit(__doc__)
-    if arguments[0] != "--program":
-        host, _, port = arguments[0].rpartition(":")
-        sys.exit(0 if play((host, int(port)), arguments[1:]) else 1)
-    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
-    from cache_process import CacheProcess
-    with CacheProcess() as cache:
-        good = play(cache.address, arguments[1:])
-    sys.exit(0 if good else 1)
+    if arguments[0] == "--reference":
+        sys.exit(play_reference(arguments[1:]))
+    if arguments[0].startswith("--program="):
+        sys.exit(play_program(arguments[0].removeprefix("--program="), arguments[1:]))
+    host, _, port = arguments[0].rpartition(":")
+    sys.exit(0 if play((host, int(port)), arguments[1:]) else 1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,154 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""cache_flags: every flag does what it says, and what is wrong with one is said in one line.
+
+Goal: memcached's flags work as its users know them. Method: start, look, stop; ports are free ones.
+"""
+import os
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import unittest
+
+from cache_process import CacheProcess, Client, user_flags, wait_until
+
+PERCORE = os.environ["PERCORE"]
+
+
+def run(*flags):
+    return subprocess.run([PERCORE, "cache", *flags], capture_output=True, text=True, timeout=60)
+
+
+def has_ended(pid):
+    """Gone, or a zombie whose parent is in no hurry."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().split()[2] == "Z"
+    except OSError:
+        return True
+
+
+class Refusals(unittest.TestCase):
+    def refused(self, code, pattern, *flags):
+        done = run(*flags)
+        self.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.assertRegex(done.stderr, pattern)
+
+    def test_bad_flags_are_named_beside_the_legal_ones(self):
+        self.refused(2, r"--nonsense.*legal: .*--port", "--nonsense")
+        self.refused(2, r"'x'.*--port.*65535", "-p", "x")
+        self.refused(2, r"--port.*65535", "-p", "65536")
+        self.refused(2, r"--udp-port.*legal", "-U", "1")
+        self.refused(2, r"--ownership.*owned.*shared", "--ownership", "none")
+        self.refused(2, r"--model|model", "--model", "none", *user_flags())
+        self.refused(2, r"legal", "--ownership", "owned", "--model", "thread-pool")
+        self.refused(2, r"--max-item-size.*half", "-m", "1", "-I", "1m", *user_flags())
+        self.refused(2, r"word 'x'", "x")
+        self.refused(2, r"--unix-mask.*octal", "-s", "/x", "-a", "9")
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root is told to say whom to become")
+    def test_root_must_say_whom_to_become(self):
+        self.refused(2, r"root.*-u", "-p", "0")
+        self.refused(1, r"no-such-user", "-p", "0", "-u", "no-such-user")
+
+    def test_a_port_taken(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self.refused(1, r"127\.0\.0\.1", "-p", str(taken.getsockname()[1]), *user_flags())
+
+    def test_an_address_that_is_none_of_ours(self):
+        self.refused(1, r"192\.0\.2\.1", "-p", "0", "-l", "192.0.2.1", *user_flags())
+
+
+class Starts(unittest.TestCase):
+    def test_help_and_version(self):
+        for flag in ("-h", "--help"):
+            self.assertRegex(run(flag).stdout, r"(?s)-p, --port.*--ownership")
+        for flag in ("-V", "--version"):
+            self.assertRegex(run(flag).stdout, r"^percore \d")
+
+    def test_the_first_lines_say_who_where_and_how(self):
+        with CacheProcess("-m", "32", "-t", "2", "--affinity", "0") as cache:
+            text = "\n".join(cache.lines)
+            for pattern in (r"^percore cache \d", r"(?m)^cores ", r"(?m)^poller ",
+                            r"(?m)^listen +127\.0\.0\.1:\d+", r"(?m)^memory .*32 MiB", r"(?m)^talk .*nc",
+                            r"(?m)^stop "):
+                self.assertRegex(text, pattern)
+            talk = re.search(r"(?m)^talk +(.*)", text)[1]
+            said = subprocess.run(["sh", "-c", talk], capture_output=True, text=True, timeout=60)
+            self.assertRegex(said.stdout, r"(?s)STAT pid.*END")
+            self.assertEqual(cache.stop(), 0)
+
+    def test_several_addresses(self):
+        with CacheProcess(listen=("-p", "0", "-l", "127.0.0.1,127.0.0.2", "-l", "127.0.0.3:0")) as cache:
+            self.assertEqual(len(cache.listens), 3)
+            for listen in cache.listens:
+                host, _, port = listen.rpartition(":")
+                with socket.create_connection((host, int(port))) as peer:
+                    peer.sendall(b"version\r\n")
+                    self.assertEqual(peer.recv(100)[:8], b"VERSION ")
+
+    def test_unix_socket_and_its_mode(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o777)
+            path = os.path.join(folder, "socket")
+            with CacheProcess(listen=("-s", path, "-a", "0666")) as cache, Client(cache) as client:
+                client.expect(b"set a 0 0 1\r\nx\r\n", b"STORED\r\n")
+                self.assertEqual(os.stat(path).st_mode & 0o777, 0o666)
+
+    def test_daemon_and_pid_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o777)
+            path = os.path.join(folder, "pid")
+            done = run("-d", "-P", path, "-p", "0", *user_flags())
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with open(path, encoding="ascii") as file:
+                pid = int(file.read())
+            host, port = re.search(r"listen +(\S+):(\d+)", done.stdout).groups()
+            with socket.create_connection((host, int(port))) as peer:
+                peer.sendall(b"version\r\n")
+                self.assertEqual(peer.recv(100)[:8], b"VERSION ")
+            os.kill(pid, signal.SIGTERM)
+            wait_until(lambda: has_ended(pid))
+            self.assertFalse(os.path.exists(path))
+
+    def test_daemon_passes_trouble_on(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            done = run("-d", "-p", str(taken.getsockname()[1]), *user_flags())
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, r"127\.0\.0\.1")
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root has rights to give up")
+    def test_rights_are_given_up(self):
+        with CacheProcess() as cache:
+            self.assertNotEqual(os.stat(f"/proc/{cache.process.pid}").st_uid, 0)
+
+    def test_shutdown_when_allowed(self):
+        with CacheProcess("-A") as cache:
+            with Client(cache) as client:
+                client.send(b"shutdown\r\n")
+                self.assertTrue(client.closed())
+            self.assertEqual(cache.process.wait(60), 0)
+
+    def test_flush_all_may_be_refused(self):
+        with CacheProcess("-F") as cache, Client(cache) as client:
+            self.assertEqual(client.ask(b"flush_all\r\n"), b"CLIENT_ERROR flush_all not allowed")
+
+    def test_item_size(self):
+        with CacheProcess("-I", "2k") as cache, Client(cache) as client:
+            client.expect(b"set a 0 0 2048\r\n" + b"x" * 2048 + b"\r\n", b"STORED\r\n")
+            client.expect(b"set a 0 0 2049\r\n" + b"x" * 2049 + b"\r\n",
+                          b"SERVER_ERROR object too large for cache\r\n")
+
+    def test_signals_end_it(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            with CacheProcess() as cache, Client(cache) as client:
+                client.expect(b"set a 0 0 1\r\nx\r\n", b"STORED\r\n")
+                self.assertEqual(cache.stop(number), 0)
+                self.assertTrue(client.closed())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""cache_process: a `percore cache` of its own for a test, on a free port, ended with the test."""
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+START_SECONDS = 60
+END_SECONDS = 60
+
+
+def user_flags():
+    """As memcached, percore does not serve as root."""
+    return ["-u", "nobody"] if os.geteuid() == 0 else []
+
+
+class CacheProcess:
+    """with CacheProcess("--cores", "2") as cache: ... cache.address ..."""
+
+    def __init__(self, *flags, listen=("-l", "127.0.0.1", "-p", "0")):
+        self.command = [os.environ["PERCORE"], "cache", *listen, *user_flags(), *flags]
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
+        self.lines = []
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if line.startswith("stop"):
+                break
+        else:
+            raise AssertionError(f"{self.command} said {self.lines} and ended with "
+                                 f"{self.process.wait(END_SECONDS)}")
+        listens = [re.match(r"listen\s+(\S+)", line) for line in self.lines]
+        self.listens = [match[1] for match in listens if match]
+        host, _, port = self.listens[0].rpartition(":")
+        if host != "unix" and not self.listens[0].startswith("unix:"):
+            self.address = (host.strip("[]"), int(port))
+        return self
+
+    def connect(self):
+        if self.listens[0].startswith("unix:"):
+            peer = socket.socket(socket.AF_UNIX)
+            peer.connect(self.listens[0][5:])
+        else:
+            peer = socket.create_connection(self.address)
+        peer.settimeout(START_SECONDS)
+        return peer
+
+    def stop(self, with_signal=signal.SIGTERM):
+        """End it and return its exit code."""
+        self.process.send_signal(with_signal)
+        return self.process.wait(END_SECONDS)
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process.stdout.close()
+
+
+class Client:
+    """The text protocol by hand: what is sent is what the test says, byte for byte."""
+
+    def __init__(self, cache):
+        self.socket = cache.connect()
+        self.bytes = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def exactly(self, count):
+        while len(self.bytes) < count:
+            some = self.socket.recv(1 << 18)
+            if not some:
+                raise AssertionError(f"closed after {self.bytes[-200:]!r}")
+            self.bytes += some
+        data, self.bytes = self.bytes[:count], self.bytes[count:]
+        return data
+
+    def line(self):
+        while b"\r\n" not in self.bytes:
+            some = self.socket.recv(1 << 18)
+            if not some:
+                raise AssertionError(f"closed after {self.bytes[-200:]!r}")
+            self.bytes += some
+        line, self.bytes = self.bytes.split(b"\r\n", 1)
+        return line
+
+    def ask(self, data):
+        self.send(data)
+        return self.line()
+
+    def expect(self, data, reply):
+        self.send(data)
+        said = self.exactly(len(reply))
+        if said != reply:
+            raise AssertionError(f"sent {data[:100]!r}, expected {reply[:200]!r}, got {said[:200]!r}")
+
+    def stats(self, what=b""):
+        self.send(b"stats" + (b" " + what if what else b"") + b"\r\n")
+        found = {}
+        while True:
+            line = self.line()
+            if line == b"END":
+                return found
+            _, name, value = line.split(b" ", 2)
+            found[name.decode()] = value.decode()
+
+    def closed(self):
+        """Whether the server has closed: waits until it says something."""
+        try:
+            return not self.bytes and self.socket.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+def wait_until(condition, seconds=START_SECONDS):
+    """For what only another process can bring about; looks often, gives up late."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError("did not come about")
+        time.sleep(0.005)

@@ -1,0 +1,308 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""cache: what only a whole server shows: many connections, deep pipelines, large values, bad days.
+
+Goal: replies are complete and in order, effects on one key are in order, and one peer's mischief is
+its own trouble, for every model and ownership that may be combined. Method: a real process on a
+free port, spoken to byte by byte; everything random comes from a printed seed.
+"""
+import os
+import random
+import socket
+import struct
+import threading
+import unittest
+
+from cache_process import CacheProcess, Client
+
+MODES = [
+    ("--cores", "1"),
+    ("--cores", "3", "--affinity", "0"),
+    ("--cores", "3", "--affinity", "0", "--ownership", "shared"),
+    ("--model", "thread-per-connection"),
+    ("--model", "thread-pool", "--workers", "3"),
+]
+SEED = int(os.environ.get("PC_TEST_SEED", "1"))
+
+
+class Twin:
+    """What the server must say to one connection that has its keys to itself."""
+
+    def __init__(self):
+        self.values = {}
+
+    def run(self, random_, prefix):
+        """One random request on few keys: its bytes and the reply."""
+        key = b"%s%d" % (prefix, random_.randrange(12))
+        flags = random_.randrange(1 << 32)
+        quiet = random_.random() < 0.2
+        size = random_.choice([0, 1, 7, 100, 511, 512, 513, 4095, 4096, 9000, 16384, 16385, 70000])
+        data = random_.randbytes(size) if random_.random() < 0.5 else b"%d" % random_.randrange(1 << 40)
+        verb = random_.choice([b"get", b"get", b"get", b"many", b"set", b"set", b"add", b"replace",
+                               b"append", b"prepend", b"delete", b"incr", b"decr", b"touch", b"gat"])
+        tail = b" noreply" if quiet else b""
+        old = self.values.get(key)
+        if verb in (b"get", b"gat"):
+            line = b"get %s\r\n" % key if verb == b"get" else b"gat 0 %s\r\n" % key
+            return line, self.value(key) + b"END\r\n"
+        if verb == b"many":
+            keys = [b"%s%d" % (prefix, random_.randrange(14)) for _ in range(random_.randrange(2, 150))]
+            if sum(len(self.values.get(k, (0, b""))[1]) for k in keys) > 400000:
+                keys = keys[:3]
+            return b"get " + b" ".join(keys) + b"\r\n", b"".join(map(self.value, keys)) + b"END\r\n"
+        if verb == b"delete":
+            self.values.pop(key, None)
+            said = b"DELETED\r\n" if old else b"NOT_FOUND\r\n"
+            return b"delete %s%s\r\n" % (key, tail), b"" if quiet else said
+        if verb == b"touch":
+            said = b"TOUCHED\r\n" if old else b"NOT_FOUND\r\n"
+            return b"touch %s 0%s\r\n" % (key, tail), b"" if quiet else said
+        if verb in (b"incr", b"decr"):
+            said = self.count(key, verb, 7)
+            return b"%s %s 7%s\r\n" % (verb, key, tail), b"" if quiet else said + b"\r\n"
+        line = b"%s %s %d 0 %d%s\r\n" % (verb, key, flags, len(data), tail) + data + b"\r\n"
+        said = self.store(verb, key, flags, data, old)
+        return line, b"" if quiet else said
+
+    def value(self, key):
+        if key not in self.values:
+            return b""
+        flags, data = self.values[key]
+        return b"VALUE %s %d %d\r\n%s\r\n" % (key, flags, len(data), data)
+
+    def count(self, key, verb, delta):
+        if key not in self.values:
+            return b"NOT_FOUND"
+        flags, data = self.values[key]
+        text = data.rstrip(b" ")
+        if not text.isdigit() or len(data) > 20 or int(text) >= 1 << 64 or data.lstrip(b" ") != data:
+            return b"CLIENT_ERROR cannot increment or decrement non-numeric value"
+        number = int(text)
+        number = (number + delta) % (1 << 64) if verb == b"incr" else max(number - delta, 0)
+        shown = b"%d" % number
+        self.values[key] = (flags, shown.ljust(len(data)) if len(shown) < len(data) else shown)
+        return shown
+
+    def store(self, verb, key, flags, data, old):
+        if verb == b"add" and old or verb != b"set" and verb != b"add" and not old:
+            return b"NOT_STORED\r\n"
+        if verb == b"append":
+            flags, data = old[0], old[1] + data
+        elif verb == b"prepend":
+            flags, data = old[0], data + old[1]
+        if len(data) > 500000:
+            flags, data = self.shrink(key)
+        self.values[key] = (flags, data)
+        return b"STORED\r\n"
+
+    def shrink(self, key):
+        raise AssertionError("values are kept small by the test")
+
+
+def play(cache, seed, requests, prefix):
+    """A pipeline of random requests; returns nothing, raises on the first wrong byte."""
+    random_ = random.Random(seed)
+    twin = Twin()
+    with Client(cache) as client:
+        done = 0
+        while done < requests:
+            depth = random_.choice([1, 1, 3, 16, 100])
+            sent, said = [], []
+            for _ in range(depth):
+                for key in [k for k, v in twin.values.items() if len(v[1]) > 200000]:
+                    del twin.values[key]
+                    sent.append(b"delete %s noreply\r\n" % key)
+                request, reply = twin.run(random_, prefix)
+                sent.append(request)
+                said.append(reply)
+            done += depth
+            data = b"".join(sent)
+            cut = random_.randrange(len(data))
+            sender = threading.Thread(target=lambda: (client.send(data[:cut]), client.send(data[cut:])))
+            sender.start()
+            expected = b"".join(said)
+            got = client.exactly(len(expected))
+            sender.join()
+            if got != expected:
+                at = next(i for i, (a, b) in enumerate(zip(got, expected)) if a != b)
+                raise AssertionError(f"seed {seed}: byte {at}: {got[at-60:at+60]!r} instead of "
+                                     f"{expected[at-60:at+60]!r}")
+
+
+class EveryMode(unittest.TestCase):
+    def test_pipelines_are_answered_in_order(self):
+        for flags in MODES:
+            with self.subTest(flags=flags, seed=SEED), CacheProcess("-m", "256", *flags) as cache:
+                failures = []
+
+                def one(index):
+                    try:
+                        play(cache, SEED * 1000 + index, 1500, b"c%d-" % index)
+                    except BaseException as failure:  # reported below, on the test's thread
+                        failures.append(failure)
+
+                threads = [threading.Thread(target=one, args=(i,)) for i in range(4)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                if failures:
+                    raise failures[0]
+                self.assertEqual(cache.stop(), 0)
+
+    def test_counting_by_many_loses_nothing(self):
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess(*flags) as cache:
+                with Client(cache) as client:
+                    client.expect(b"set n 0 0 1\r\n0\r\n", b"STORED\r\n")
+
+                def one():
+                    with Client(cache) as client:
+                        for _ in range(20):
+                            client.send(b"incr n 1\r\n" * 50)
+                            last = 0
+                            for _ in range(50):
+                                now = int(client.line())
+                                self.assertGreater(now, last)
+                                last = now
+
+                threads = [threading.Thread(target=one) for _ in range(4)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                with Client(cache) as client:
+                    client.expect(b"incr n 0\r\n", b"4000\r\n")
+
+    def test_a_line_of_thousands_of_keys(self):
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess(*flags) as cache, Client(cache) as client:
+                for i in range(3000):
+                    client.send(b"set key%d %d 0 5 noreply\r\nv%04d\r\n" % (i, i, i))
+                keys = [i for i in range(4000)] + [7, 7, 7]
+                client.send(b"get " + b" ".join(b"key%d" % i for i in keys) + b"\r\n")
+                for i in keys:
+                    if i < 3000:
+                        self.assertEqual(client.line(), b"VALUE key%d %d 5" % (i, i))
+                        self.assertEqual(client.line(), b"v%04d" % i)
+                self.assertEqual(client.line(), b"END")
+                self.assertEqual(client.ask(b"version\r\n")[:8], b"VERSION ")
+
+    def test_flush_is_a_barrier(self):
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess(*flags) as cache, Client(cache) as client:
+                keys = [b"k%d" % i for i in range(100)]
+                sets = b"".join(b"set %s 0 0 1 noreply\r\nx\r\n" % k for k in keys)
+                gets = b"get " + b" ".join(keys) + b"\r\n"
+                for _ in range(20):
+                    client.expect(sets + b"flush_all\r\n" + gets + b"set k0 0 0 1\r\ny\r\n" + b"get k0 k1\r\n",
+                                  b"OK\r\nEND\r\nSTORED\r\nVALUE k0 0 1\r\ny\r\nEND\r\n")
+
+    def test_values_of_a_mebibyte(self):
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess(*flags) as cache, Client(cache) as client:
+                value = random.Random(SEED).randbytes(1 << 20)
+                for key in (b"a", b"b", b"c"):
+                    client.expect(b"set %s 1 0 %d\r\n" % (key, len(value)) + value + b"\r\n", b"STORED\r\n")
+                    client.expect(b"get %s\r\n" % key,
+                                  b"VALUE %s 1 %d\r\n" % (key, len(value)) + value + b"\r\nEND\r\n")
+                client.expect(b"set a 1 0 %d\r\n" % (len(value) + 1) + value + b"x\r\n",
+                              b"SERVER_ERROR object too large for cache\r\n")
+                client.expect(b"get a\r\n", b"END\r\n")
+
+    def test_memory_is_bounded_and_old_items_go(self):
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess("-m", "16", *flags) as cache, \
+                    Client(cache) as client:
+                data = b"v" * 10000
+                for i in range(0, 5000, 50):
+                    client.send(b"".join(b"set k%d 0 0 %d noreply\r\n%s\r\n" % (j, len(data), data)
+                                         for j in range(i, i + 50)))
+                stats = client.stats()
+                self.assertGreater(int(stats["evictions"]), 2000)
+                self.assertEqual(int(stats["total_items"]), 5000)
+                self.assertLess(int(stats["bytes"]), 16 << 20)
+                client.expect(b"get k4999\r\n", b"VALUE k4999 0 10000\r\n" + data + b"\r\nEND\r\n")
+
+
+class BadDays(unittest.TestCase):
+    FLAGS = ("--cores", "2", "--affinity", "0")
+
+    def test_a_body_that_never_comes(self):
+        with CacheProcess(*self.FLAGS) as cache, Client(cache) as other:
+            for size in (10, 100000):
+                with Client(cache) as client:
+                    client.send(b"set a 0 0 %d\r\nabc" % size)
+                    other.expect(b"set b 0 0 1\r\nx\r\n", b"STORED\r\n")
+                other.expect(b"get a\r\n", b"END\r\n")
+            self.assertEqual(cache.stop(), 0)
+
+    def test_a_reset_in_the_middle(self):
+        with CacheProcess(*self.FLAGS) as cache, Client(cache) as other:
+            other.expect(b"set a 0 0 1000000\r\n" + b"x" * 1000000 + b"\r\n", b"STORED\r\n")
+            for _ in range(20):
+                client = Client(cache)
+                client.send(b"get a\r\n" * 20)
+                client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.socket.close()
+            other.expect(b"set b 0 0 1\r\nx\r\n", b"STORED\r\n")
+            other.expect(b"get b\r\n", b"VALUE b 0 1\r\nx\r\nEND\r\n")
+            self.assertEqual(cache.stop(), 0)
+
+    def test_a_peer_that_never_reads(self):
+        with CacheProcess(*self.FLAGS) as cache, Client(cache) as other, Client(cache) as client:
+            other.expect(b"set a 0 0 100000\r\n" + b"x" * 100000 + b"\r\n", b"STORED\r\n")
+            client.socket.settimeout(0.2)
+            with self.assertRaises(socket.timeout):
+                for _ in range(100000):
+                    client.send(b"get a\r\n" * 1000)
+            for _ in range(100):
+                other.expect(b"set b 0 0 1\r\nx\r\n", b"STORED\r\n")
+
+    def test_half_closed_is_answered(self):
+        with CacheProcess(*self.FLAGS) as cache, Client(cache) as client:
+            client.send(b"set a 0 0 1\r\nx\r\nget a\r\n")
+            client.socket.shutdown(socket.SHUT_WR)
+            expected = b"STORED\r\nVALUE a 0 1\r\nx\r\nEND\r\n"
+            self.assertEqual(client.exactly(len(expected)), expected)
+            self.assertTrue(client.closed())
+
+    def test_an_endless_line_is_closed(self):
+        with CacheProcess(*self.FLAGS) as cache, Client(cache) as client:
+            client.send(b"x" * 5000)
+            self.assertTrue(client.closed())
+
+    def test_too_many_connections_are_told(self):
+        with CacheProcess("-c", "2", *self.FLAGS) as cache:
+            with Client(cache) as one, Client(cache) as two:
+                one.expect(b"set a 0 0 1\r\nx\r\n", b"STORED\r\n")
+                two.expect(b"get a\r\n", b"VALUE a 0 1\r\nx\r\nEND\r\n")
+                with Client(cache) as three:
+                    self.assertEqual(three.line(), b"ERROR Too many open connections")
+                    self.assertTrue(three.closed())
+
+
+class Statistics(unittest.TestCase):
+    def test_stats_count_what_happens(self):
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess(*flags) as cache, Client(cache) as client:
+                client.expect(b"set a 0 0 1\r\n1\r\nset b 0 0 1\r\nx\r\n", b"STORED\r\nSTORED\r\n")
+                client.expect(b"get a b c\r\n", b"VALUE a 0 1\r\n1\r\nVALUE b 0 1\r\nx\r\nEND\r\n")
+                client.expect(b"incr a 1\r\nincr z 1\r\ndelete b\r\ndelete b\r\ntouch a 0\r\n",
+                              b"2\r\nNOT_FOUND\r\nDELETED\r\nNOT_FOUND\r\nTOUCHED\r\n")
+                client.expect(b"cas a 0 0 1 1\r\nx\r\n", b"EXISTS\r\n")
+                stats = client.stats()
+                expected = {"cmd_get": 3, "get_hits": 2, "get_misses": 1, "cmd_set": 3, "incr_hits": 1,
+                            "incr_misses": 1, "delete_hits": 1, "delete_misses": 1, "cmd_touch": 1,
+                            "touch_hits": 1, "cas_badval": 1, "curr_items": 1, "curr_connections": 1,
+                            "limit_maxbytes": 64 << 20}
+                self.assertEqual({name: int(stats[name]) for name in expected}, expected)
+                for topic in (b"settings", b"items", b"slabs", b"sizes", b"conns"):
+                    client.stats(topic)
+                self.assertEqual(client.ask(b"stats reset\r\n"), b"RESET")
+                self.assertEqual(client.stats()["cmd_get"], "0")
+
+
+if __name__ == "__main__":
+    print("seed", SEED)
+    unittest.main(verbosity=2)
