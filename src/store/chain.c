@@ -59,6 +59,19 @@ enum pc_slice_status pc_chain_take_room(struct pc_slice *slice, unsigned stream,
     return PC_SLICE_OK;
 }
 
+void pc_chunk_copy(struct pc_chunk *into, const struct pc_chunk *from)
+{
+    const uint32_t bytes = pc_word_own(&from->bytes);
+    pc_word_store(&into->shape, 0);
+    pc_word_store(&into->bytes, bytes);
+    pc_word_pair_store(into->next, pc_word_pair_own(from->next));
+    pc_word_pair_store(into->head, pc_word_pair_own(from->head));
+    struct pc_words_writer writer;
+    pc_words_begin(&writer, (uint32_t *)(void *)into->payload);
+    pc_words_add(&writer, from->payload, bytes);
+    pc_words_end(&writer);
+}
+
 void pc_chain_own(struct pc_slice *slice, uint64_t first, uint64_t head)
 {
     for (uint64_t place = first; place != 0;) {

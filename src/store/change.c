@@ -34,7 +34,7 @@ static enum pc_slice_status rewrite(struct pc_slice *slice, const struct pc_draf
         slice->stats.no_memory += status == PC_SLICE_NO_MEMORY;
         return status == PC_SLICE_OK ? PC_SLICE_LATER : status;
     }
-    const uint64_t cas = pc_draft_commit(slice, draft, stream, present, draft->chain != 0, now);
+    const uint64_t cas = pc_draft_commit(slice, draft, stream, present, draft->chain != 0);
     if (out_cas != NULL) {
         *out_cas = cas;
     }
@@ -155,28 +155,6 @@ static uint32_t number_print(uint64_t number, char text[PC_NUMBER_DIGITS_MAX])
     return count;
 }
 
-/* Overwrite the value's bytes where they are; the first and last word keep what else they hold. */
-static void value_in_place(const struct pc_look *look, const char *text, uint32_t count)
-{
-    const uint8_t *value = pc_item_value(look->item, look->shape);
-    const uint32_t from = (uint32_t)(value - (const uint8_t *)look->item);
-    uint32_t *words = (uint32_t *)(void *)look->item;
-    for (uint32_t word = from / 4; word * 4 < from + count; word++) {
-        uint8_t bytes[4];
-        const uint32_t present = pc_word_own(&words[word]);
-        memcpy(bytes, &present, sizeof(bytes));
-        for (uint32_t i = 0; i < 4; i++) {
-            const uint32_t at = word * 4 + i;
-            if (at >= from && at < from + count) {
-                bytes[i] = (uint8_t)text[at - from];
-            }
-        }
-        uint32_t changed;
-        memcpy(&changed, bytes, sizeof(changed));
-        pc_word_store(&words[word], changed);
-    }
-}
-
 static enum pc_slice_status count_create(struct pc_slice *slice, const struct pc_key *key,
                                          const struct pc_count *count, uint32_t now,
                                          uint64_t *out_number, uint64_t *out_cas)
@@ -213,7 +191,7 @@ static enum pc_slice_status count_write(struct pc_slice *slice, const struct pc_
     if (text_bytes == present_bytes && !held && count->cas_new == 0 && !count->expiry_set &&
         cas_fits(slice, look)) {
         pc_chain_open(look->at.bucket);
-        value_in_place(look, text, text_bytes);
+        pc_item_overwrite(look->item, look->shape, text, text_bytes);
         const uint64_t cas = cas_renew(slice, look);
         pc_chain_close(look->at.bucket);
         if (out_cas != NULL) {

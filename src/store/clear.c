@@ -2,12 +2,12 @@
 /* clear: take the items of one segment away, entry by entry, so that it can be used again. */
 #include "store/parts.h"
 
-void pc_clear_begin(struct pc_slice *slice, uint32_t number)
+void pc_clear_begin(struct pc_slice *slice, uint32_t number, bool evicts)
 {
     struct pc_segment *segment = &slice->pool->segments[number];
     PC_ASSERT(slice->clearing.segment == 0 && segment->state == PC_SEGMENT_CLOSED);
     segment->state = PC_SEGMENT_CLEARING;
-    slice->clearing = (struct pc_clearing){.segment = number};
+    slice->clearing = (struct pc_clearing){.segment = number, .evicts = evicts};
 }
 
 static enum pc_end end_of(const struct pc_item *item, bool flushed, uint32_t now)
@@ -18,34 +18,44 @@ static enum pc_end end_of(const struct pc_item *item, bool flushed, uint32_t now
     return pc_expired(pc_word_own(&item->expiry), now) ? PC_END_EXPIRED : PC_END_EVICTED;
 }
 
-/* Unlink the item at `place`, which is alive. */
-static void end_item(struct pc_slice *slice, uint64_t place, uint32_t now)
+/* Move or unlink the item at `place`, which is alive. */
+static void end_item(struct pc_slice *slice, uint64_t place, bool may_stay, uint32_t now)
 {
-    const struct pc_item *item = pc_pool_at(slice->pool, place);
+    struct pc_item *item = pc_pool_at(slice->pool, place);
     const uint32_t shape = pc_word_own(&item->shape);
     const struct pc_index *index = &slice->index;
-    const uint64_t hash =
-        index->hash(pc_item_key(item, shape), pc_shape_key_bytes(shape), index->hash_seed);
-    struct pc_slot_at at;
-    const bool found = pc_index_find_place(index, hash, place, &at);
+    const struct pc_key key = {
+        .at = pc_item_key(item, shape),
+        .bytes = pc_shape_key_bytes(shape),
+        .hash = index->hash(pc_item_key(item, shape), pc_shape_key_bytes(shape), index->hash_seed),
+    };
+    struct pc_look look = {.item = item, .shape = shape};
+    const bool found = pc_index_find_place(index, key.hash, place, &look.at);
     PC_ASSERT(found);
-    if (found) {
-        const enum pc_end why = end_of(item, pc_slice_flushed(slice, place), now);
-        slice->stats.reclaimed += why == PC_END_EXPIRED;
-        pc_slice_unlink(slice, &at, why);
+    if (!found) {
+        return;
     }
+    const enum pc_end why = end_of(item, pc_slice_flushed(slice, place), now);
+    if (why == PC_END_EVICTED && may_stay && pc_evict_keep(slice, &look, &key, now)) {
+        return;
+    }
+    slice->stats.reclaimed += why == PC_END_EXPIRED;
+    pc_slice_unlink(slice, &look.at, why);
 }
 
 /* A chunk goes with its value, unless only its segment was flushed and the value came later. */
-static void end_chunk(struct pc_slice *slice, const struct pc_chunk *chunk, uint64_t place,
-                      uint32_t now)
+static void end_chunk(struct pc_slice *slice, struct pc_chunk *chunk, uint64_t place, uint32_t now)
 {
     const uint64_t head = pc_word_pair_own(chunk->head);
     PC_ASSERT(head != 0);
     if (pc_slice_flushed(slice, place) && !pc_slice_flushed(slice, head)) {
         return;
     }
-    end_item(slice, head, now);
+    if (slice->clearing.evicts && !pc_slice_flushed(slice, head) &&
+        pc_evict_keep_chunk(slice, chunk, place, now)) {
+        return;
+    }
+    end_item(slice, head, false, now);
 }
 
 /* Returns the bytes of the entry. */
@@ -54,7 +64,7 @@ static uint32_t clear_entry(struct pc_slice *slice, uint64_t place, uint32_t now
     const struct pc_item *item = pc_pool_at(slice->pool, place);
     const uint32_t shape = pc_word_own(&item->shape);
     if (pc_shape_key_bytes(shape) == 0) {
-        const struct pc_chunk *chunk = pc_pool_at(slice->pool, place);
+        struct pc_chunk *chunk = pc_pool_at(slice->pool, place);
         const uint32_t bytes = pc_chunk_entry_bytes(chunk);
         if ((shape & PC_ITEM_DEAD) == 0) {
             end_chunk(slice, chunk, place, now);
@@ -62,7 +72,7 @@ static uint32_t clear_entry(struct pc_slice *slice, uint64_t place, uint32_t now
         return bytes;
     }
     if ((shape & PC_ITEM_DEAD) == 0) {
-        end_item(slice, place, now);
+        end_item(slice, place, slice->clearing.evicts, now);
     }
     return pc_shape_item_bytes(shape);
 }
@@ -93,49 +103,4 @@ unsigned pc_clear_some(struct pc_slice *slice, uint32_t now, unsigned budget)
         budget--;
     }
     return budget;
-}
-
-uint32_t pc_clear_victim(struct pc_slice *slice)
-{
-    const struct pc_segment *segments = slice->pool->segments;
-    uint32_t number = slice->oldest;
-    uint32_t open = 0;
-    for (; number != 0; number = segments[number].next) {
-        if (atomic_load_explicit(&segments[number].holds, memory_order_relaxed) != 0) {
-            continue;
-        }
-        if (segments[number].state == PC_SEGMENT_CLOSED) {
-            return number;
-        }
-        if (segments[number].state == PC_SEGMENT_OPEN && open == 0) {
-            open = number;
-        }
-    }
-    if (open != 0) {
-        pc_log_close(slice, segments[open].stream);
-        /* Closing an empty one has freed it already. */
-        return segments[open].state == PC_SEGMENT_CLOSED ? open : 0;
-    }
-    return 0;
-}
-
-bool pc_clear_one(struct pc_slice *slice, uint32_t now)
-{
-    for (;;) {
-        if (slice->clearing.segment != 0) {
-            (void)pc_clear_some(slice, now, UINT32_MAX);
-        }
-        if (slice->ready_count != 0 || pc_pool_has_free(slice->pool)) {
-            return true;
-        }
-        pc_log_reap(slice);
-        if (slice->ready_count != 0) {
-            return true;
-        }
-        const uint32_t victim = pc_clear_victim(slice);
-        if (victim == 0) {
-            return slice->ready_count != 0 || pc_pool_has_free(slice->pool);
-        }
-        pc_clear_begin(slice, victim);
-    }
 }

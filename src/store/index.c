@@ -153,20 +153,39 @@ static inline bool key_is(const struct pc_index *index, uint64_t slot, const str
            memcmp(pc_item_key(item, shape), key->at, key->bytes) == 0;
 }
 
+/* The first of `count` slots that leads to the key. */
+static inline _Atomic uint64_t *slots_find(const struct pc_index *index, _Atomic uint64_t *slots,
+                                           unsigned count, uint64_t wanted,
+                                           const struct pc_key *key)
+{
+    const uint64_t tag_mask =
+        (UINT64_C(1) << (PC_PLACE_BITS + PC_TAG_BITS)) - (UINT64_C(1) << PC_PLACE_BITS);
+    for (unsigned i = 0; i < count; i++) {
+        const uint64_t value = slot_own(&slots[i]);
+        if ((value & tag_mask) == wanted && value != 0 && key_is(index, value, key)) {
+            return &slots[i];
+        }
+    }
+    return NULL;
+}
+
 bool pc_index_find(const struct pc_index *index, const struct pc_key *key,
                    struct pc_slot_at *out_at)
 {
     struct pc_bucket *bucket = pc_index_bucket(index, key->hash);
-    const uint32_t tag = pc_hash_tag(key->hash);
-    struct walk walk = walk_begin(index, bucket);
-    for (_Atomic uint64_t *slot = walk_next(&walk); slot != NULL; slot = walk_next(&walk)) {
-        const uint64_t value = slot_own(slot);
-        if (value != 0 && pc_slot_tag(value) == tag && key_is(index, value, key)) {
-            *out_at = (struct pc_slot_at){.bucket = bucket, .slot = slot, .value = value};
-            return true;
-        }
+    const uint64_t wanted = (uint64_t)pc_hash_tag(key->hash) << PC_PLACE_BITS;
+    _Atomic uint64_t *slot = slots_find(index, bucket->slots, PC_BUCKET_SLOTS, wanted, key);
+    uint32_t number = atomic_load_explicit(&bucket->overflow, memory_order_relaxed);
+    while (slot == NULL && number != 0) {
+        struct pc_overflow *node = pc_index_overflow_at(index, number);
+        slot = slots_find(index, node->slots, PC_OVERFLOW_SLOTS, wanted, key);
+        number = atomic_load_explicit(&node->overflow, memory_order_relaxed);
     }
-    return false;
+    if (slot == NULL) {
+        return false;
+    }
+    *out_at = (struct pc_slot_at){.bucket = bucket, .slot = slot, .value = slot_own(slot)};
+    return true;
 }
 
 bool pc_index_find_place(const struct pc_index *index, uint64_t hash, uint64_t place,

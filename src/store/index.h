@@ -7,9 +7,9 @@
  *     slot      | place 38 | tag 10 | heat 4 | access 12 |       0: empty
  *
  * Linear hashing (Litwin 1980): the table grows by one bucket at a time, so there is never an old
- * table beside a new one and memory follows the number of items. With 7 items a bucket in the mean,
- * and 3-slot overflows for those that have more, an item costs 11.7 bytes in the mean over a
- * doubling; docs/decisions/0101 has the arithmetic.
+ * table beside a new one and memory follows the number of items. With 8 items a bucket in the mean,
+ * and 3-slot overflows for those that have more, an item costs 11.1 to 11.5 bytes at any size of the
+ * table; docs/decisions/0101 has the arithmetic.
  *
  * Owner    The slice's core; other cores read by copy and check: the version of a bucket stands for
  *          its whole chain and is odd while anything in it, or in an item it leads to, changes.
@@ -33,11 +33,17 @@ enum {
     PC_INDEX_TABLES_MAX = 24,
     PC_INDEX_BUCKETS_FIRST = 256,   /* 16 KiB: what an empty slice costs */
     PC_INDEX_OVERFLOWS_FIRST = 128, /* so that the first table is a page */
-    PC_INDEX_ITEMS_PER_BUCKET = 7,  /* grow beyond this mean; 0101 */
+    PC_INDEX_ITEMS_PER_BUCKET = 8,  /* grow beyond this mean; 0101 */
     PC_CHAIN_SLOTS_MAX = 256,
     PC_TAG_BITS = 10,
     PC_HEAT_MAX = 15,
+    PC_SLOT_HEAT_SHIFT = PC_PLACE_BITS + PC_TAG_BITS,
+    PC_SLOT_ACCESS_SHIFT = PC_SLOT_HEAT_SHIFT + 4,
 };
+
+#define PC_SLOT_HEAT_MASK ((uint64_t)PC_HEAT_MAX << PC_SLOT_HEAT_SHIFT)
+
+static_assert(PC_SLOT_ACCESS_SHIFT + 12 == 64, "a slot is 8 bytes");
 
 struct pc_bucket {
     alignas(PC_CACHE_LINE) _Atomic uint32_t version;
@@ -92,12 +98,12 @@ static inline uint32_t pc_slot_tag(uint64_t slot)
 
 static inline uint32_t pc_slot_heat(uint64_t slot)
 {
-    return (uint32_t)(slot >> 48) & PC_HEAT_MAX;
+    return (uint32_t)(slot >> PC_SLOT_HEAT_SHIFT) & PC_HEAT_MAX;
 }
 
 static inline uint32_t pc_slot_access(uint64_t slot)
 {
-    return (uint32_t)(slot >> 52);
+    return (uint32_t)(slot >> PC_SLOT_ACCESS_SHIFT);
 }
 
 /* Bits 36 to 45: not those that choose the slice (48 up), nor the bucket (31 down). */
@@ -108,8 +114,8 @@ static inline uint32_t pc_hash_tag(uint64_t hash)
 
 static inline uint64_t pc_slot_make(uint64_t place, uint64_t hash, uint32_t heat, uint32_t access)
 {
-    return place | (uint64_t)pc_hash_tag(hash) << PC_PLACE_BITS | (uint64_t)heat << 48 |
-           (uint64_t)access << 52;
+    return place | (uint64_t)pc_hash_tag(hash) << PC_PLACE_BITS |
+           (uint64_t)heat << PC_SLOT_HEAT_SHIFT | (uint64_t)access << PC_SLOT_ACCESS_SHIFT;
 }
 
 /* Which bucket a hash has while there are `bucket_count`. */

@@ -19,9 +19,9 @@
  *
  *     header           12     CAS and expiry included
  *     padding           0     1.5 in the mean over all lengths
- *     slot and bucket  11.7   mean over a doubling of the index (index.h); 11.1 to 12.7
+ *     slot and bucket  11.4   11.1 to 11.5 as the index grows (index.h)
  *     segment           0.1   unused end and descriptor, at 64 KiB a segment
- *     total            23.8
+ *     total            23.5
  *
  * Owner    The core that owns the slice; other cores read with pc_word_load and check (rule 4).
  * Units    A place is an offset in the pool in words of 4 bytes; 0 is no place.

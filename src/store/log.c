@@ -23,7 +23,7 @@ unsigned pc_log_stream(const struct pc_slice *slice, uint32_t expiry, uint32_t n
     }
     const unsigned step = ttl_step(expiry - now);
     const unsigned band = step * bands / (PC_TTL_OCTAVES * PC_TTL_STEPS_PER_OCTAVE);
-    return 1 + (band < bands ? band : bands - 1);
+    return (1 + (band < bands ? band : bands - 1)) * PC_QUEUE_COUNT;
 }
 
 bool pc_log_has_room(const struct pc_slice *slice, unsigned stream, uint32_t bytes)
@@ -38,30 +38,45 @@ bool pc_log_has_room(const struct pc_slice *slice, unsigned stream, uint32_t byt
            slice->cas_counter - base < UINT32_MAX;
 }
 
-static void list_append(struct pc_slice *slice, uint32_t number)
+static struct pc_queue *queue_of(struct pc_slice *slice, const struct pc_segment *segment)
+{
+    return &slice->queues[segment->stream % PC_QUEUE_COUNT];
+}
+
+static void queue_append(struct pc_slice *slice, uint32_t number)
 {
     struct pc_segment *segments = slice->pool->segments;
+    struct pc_queue *queue = queue_of(slice, &segments[number]);
     segments[number].next = 0;
-    segments[number].prev = slice->newest;
-    if (slice->newest != 0) {
-        segments[slice->newest].next = number;
-    } else {
-        slice->oldest = number;
-    }
-    slice->newest = number;
+    segments[number].prev = queue->newest;
+    *(queue->newest != 0 ? &segments[queue->newest].next : &queue->oldest) = number;
+    queue->newest = number;
+    queue->count++;
     slice->segment_count++;
 }
 
-static void list_remove(struct pc_slice *slice, uint32_t number)
+static void queue_remove(struct pc_slice *slice, uint32_t number)
 {
     struct pc_segment *segments = slice->pool->segments;
     const struct pc_segment *segment = &segments[number];
+    struct pc_queue *queue = queue_of(slice, segment);
     if (slice->expiry_cursor == number) {
         slice->expiry_cursor = segment->next;
     }
-    *(segment->prev != 0 ? &segments[segment->prev].next : &slice->oldest) = segment->next;
-    *(segment->next != 0 ? &segments[segment->next].prev : &slice->newest) = segment->prev;
+    *(segment->prev != 0 ? &segments[segment->prev].next : &queue->oldest) = segment->next;
+    *(segment->next != 0 ? &segments[segment->next].prev : &queue->newest) = segment->prev;
+    queue->count--;
     slice->segment_count--;
+}
+
+void pc_log_requeue(struct pc_slice *slice, uint32_t number, enum pc_queue_name name)
+{
+    struct pc_segment *segment = &slice->pool->segments[number];
+    queue_remove(slice, number);
+    segment->stream = (uint8_t)(segment->stream / PC_QUEUE_COUNT * PC_QUEUE_COUNT + name);
+    /* Each queue is in the order of sequences; nothing in it was flushed. */
+    atomic_store_explicit(&segment->sequence, ++slice->sequence, memory_order_release);
+    queue_append(slice, number);
 }
 
 void pc_log_renew(struct pc_slice *slice, uint32_t number)
@@ -69,8 +84,8 @@ void pc_log_renew(struct pc_slice *slice, uint32_t number)
     struct pc_segment *segment = &slice->pool->segments[number];
     atomic_store_explicit(&segment->sequence, ++slice->sequence, memory_order_release);
     segment->state = PC_SEGMENT_CLOSED;
-    list_remove(slice, number);
-    list_append(slice, number);
+    queue_remove(slice, number);
+    queue_append(slice, number);
 }
 
 void pc_log_close(struct pc_slice *slice, unsigned stream)
@@ -86,13 +101,17 @@ void pc_log_close(struct pc_slice *slice, unsigned stream)
     }
 }
 
-static void open_segment(struct pc_slice *slice, unsigned stream, uint32_t number, uint32_t now)
+static void open_segment(struct pc_slice *slice, unsigned stream, uint32_t number, uint32_t born,
+                         uint32_t now)
 {
     struct pc_segment *segment = &slice->pool->segments[number];
+    /* Half of the 32 bits look back, so that items which move here keep their numbers. */
+    const uint64_t back = UINT64_C(1) << 31;
+    const uint64_t cas_base = slice->cas_counter > back ? slice->cas_counter - back : 0;
     /* Release: a peek that finds these new has also seen that its slot was unlinked. */
-    atomic_store_explicit(&segment->cas_base, slice->cas_counter, memory_order_release);
+    atomic_store_explicit(&segment->cas_base, cas_base, memory_order_release);
     atomic_store_explicit(&segment->sequence, ++slice->sequence, memory_order_release);
-    atomic_store_explicit(&segment->born, now, memory_order_release);
+    atomic_store_explicit(&segment->born, born, memory_order_release);
     segment->used_bytes = 0;
     segment->live_bytes = 0;
     segment->live_count = 0;
@@ -100,9 +119,8 @@ static void open_segment(struct pc_slice *slice, unsigned stream, uint32_t numbe
     segment->opened = now;
     segment->state = PC_SEGMENT_OPEN;
     segment->stream = (uint8_t)stream;
-    segment->kept = false;
     slice->streams[stream].open = number;
-    list_append(slice, number);
+    queue_append(slice, number);
 }
 
 static uint32_t ready_pop(struct pc_slice *slice)
@@ -116,19 +134,31 @@ static uint32_t ready_pop(struct pc_slice *slice)
     return number;
 }
 
+bool pc_log_open_free(struct pc_slice *slice, unsigned stream, uint32_t born, uint32_t now)
+{
+    uint32_t number = pc_pool_take(slice->pool);
+    if (number == 0) {
+        number = ready_pop(slice);
+    }
+    if (number != 0) {
+        open_segment(slice, stream, number, born, now);
+    }
+    return number != 0;
+}
+
 enum pc_slice_status pc_log_make_room(struct pc_slice *slice, unsigned stream, uint32_t now)
 {
     pc_log_close(slice, stream);
     for (;;) {
         uint32_t number = pc_pool_take(slice->pool);
-        if (number == 0) {
+        if (number == 0 && slice->ready_count > PC_READY_SPARE) {
             number = ready_pop(slice);
         }
         if (number != 0) {
-            open_segment(slice, stream, number, now);
+            open_segment(slice, stream, number, now, now);
             return PC_SLICE_OK;
         }
-        if (!pc_clear_one(slice, now)) {
+        if (!pc_evict_one(slice, now)) {
             return PC_SLICE_NO_MEMORY;
         }
     }
@@ -167,7 +197,7 @@ static void give_free(struct pc_slice *slice, uint32_t number)
     struct pc_segment *segment = &slice->pool->segments[number];
     segment->state = PC_SEGMENT_FREE;
     const bool needed = slice->segment_count + slice->ready_count < slice->floor_count;
-    if (!needed && (slice->ready_count != 0 || pc_pool_over(slice->pool))) {
+    if (!needed && (slice->ready_count > PC_READY_SPARE || pc_pool_over(slice->pool))) {
         pc_pool_give(slice->pool, number);
         return;
     }
@@ -180,7 +210,7 @@ void pc_log_retire(struct pc_slice *slice, uint32_t number)
 {
     struct pc_segment *segment = &slice->pool->segments[number];
     PC_ASSERT(segment->live_bytes == 0 && segment->live_count == 0);
-    list_remove(slice, number);
+    queue_remove(slice, number);
     /* An addition of nothing rather than a load: it stands in one order with the additions of
      * readers. One that comes before it is seen here; one that comes behind it has seen every
      * unlinking before this line, re-reads the version, and lets go. */

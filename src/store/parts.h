@@ -4,6 +4,7 @@
  *
  *     slice.c   life, finding, upkeep      chain.c   values in chunks, holds, bodies
  *     write.c   storing                    clear.c   taking a segment's items away
+ *                                          evict.c   what goes and what stays
  *     change.c  the other changes          log.c     room for entries, life of segments
  *     index.c   hash to place              pool.c    segments for all slices
  *
@@ -12,27 +13,42 @@
 #ifndef PC_STORE_PARTS_H
 #define PC_STORE_PARTS_H
 
+#include "store/history.h"
 #include "store/index.h"
 #include "store/segment.h"
 #include "store/slice.h"
 
 #include "base/random.h"
 
+struct pc_look;
+
 enum {
     PC_GROUP_COUNT_MAX = 32, /* time-to-live groups; the first is for items that never expire */
     PC_HOLD_SHARE = 8,       /* of the pool: segments with sends, or one value */
+    PC_READY_SPARE = 1,      /* ready segments that only eviction may open, for what it keeps */
     PC_BODY_SHARE = 2,       /* of the pool: bodies on their way in */
 };
 
-/* One place where entries are appended. */
+/* One place where entries are appended. Streams 2g and 2g + 1 are those of group g: for what is
+ * stored, and for what eviction keeps. */
 struct pc_stream {
     uint32_t open; /* segment, 0: none */
 };
+
+/* Segments in the order in which they were opened. */
+struct pc_queue {
+    uint32_t oldest, newest;
+    uint32_t count;
+};
+
+enum pc_queue_name { PC_QUEUE_FRESH, PC_QUEUE_KEPT, PC_QUEUE_COUNT };
 
 /* The segment whose items are being taken away, entry by entry. */
 struct pc_clearing {
     uint32_t segment; /* 0: none */
     uint32_t offset;
+    uint32_t kept_bytes;
+    bool evicts; /* else everything in it is known to be dead */
 };
 
 struct pc_slice {
@@ -47,26 +63,30 @@ struct pc_slice {
     uint64_t sequence; /* of the segment opened last */
     struct pc_random random;
 
-    struct pc_stream streams[PC_GROUP_COUNT_MAX];
+    struct pc_stream streams[PC_GROUP_COUNT_MAX * PC_QUEUE_COUNT];
     unsigned group_count;
-    uint32_t oldest, newest; /* all segments that hold entries, in the order they were opened */
-    uint32_t segment_count;  /* on that list */
-    uint32_t ready;          /* cleared segments kept for the next opening, by next_free */
+    struct pc_queue queues[PC_QUEUE_COUNT];
+    uint32_t segment_count; /* in both */
+    uint32_t ready;         /* cleared segments kept for the next opening, by next_free */
     uint32_t ready_count;
     uint32_t floor_count; /* segments it never goes below, so that a store can always evict */
     uint32_t limbo;       /* cleared but held, by next_free */
     struct pc_clearing clearing;
     uint32_t cleared_age; /* of the segment being cleared when that began, in seconds */
 
+    struct pc_history history;
+    uint32_t fresh_share; /* of the segments, see evict.c; 0 until something was evicted */
+
     bool flush_pending;      /* segments at or below flush_sequence are still about */
     uint32_t expiry_cursor;  /* segment the search for expired ones goes on with */
+    unsigned expiry_queue;   /* and the queue it is in */
     uint32_t expiry_checked; /* second of the last whole search */
     struct pc_slice_stats stats;
 };
 
 /* --- log.c: room --- */
 
-/* The stream for items of this expiry. */
+/* The stream for items of this expiry; add PC_QUEUE_KEPT for those that eviction keeps. */
 unsigned pc_log_stream(const struct pc_slice *slice, uint32_t expiry, uint32_t now);
 
 /* Whether `bytes` can be taken from the stream at once. */
@@ -75,6 +95,9 @@ bool pc_log_has_room(const struct pc_slice *slice, unsigned stream, uint32_t byt
 /* Open a segment for the stream, making room if there is none. Items may be evicted, so whatever
  * was found before must be found again. OK or NO_MEMORY. */
 enum pc_slice_status pc_log_make_room(struct pc_slice *slice, unsigned stream, uint32_t now);
+
+/* Open a segment for the stream only if one is free; accesses in it count from `born`. */
+bool pc_log_open_free(struct pc_slice *slice, unsigned stream, uint32_t born, uint32_t now);
 
 /* Take room; there is some. Returns the place of an entry of `bytes`, counted as alive. */
 uint64_t pc_log_take(struct pc_slice *slice, unsigned stream, uint32_t bytes);
@@ -91,23 +114,40 @@ void pc_log_reap(struct pc_slice *slice);
 /* The segment holds nothing that was flushed any more: it counts as the newest. */
 void pc_log_renew(struct pc_slice *slice, uint32_t number);
 
+/* Move a closed segment to the end of a queue. */
+void pc_log_requeue(struct pc_slice *slice, uint32_t number, enum pc_queue_name name);
+
 /* Close the stream's segment, if it has one. */
 void pc_log_close(struct pc_slice *slice, unsigned stream);
 
 /* --- clear.c: taking items away --- */
 
 /* Begin with a segment; none is being cleared, and it is closed. */
-void pc_clear_begin(struct pc_slice *slice, uint32_t number);
+void pc_clear_begin(struct pc_slice *slice, uint32_t number, bool evicts);
 
 /* Look at entries, about `budget`; returns what is left of it. The clearing ends when the segment
  * does. */
 unsigned pc_clear_some(struct pc_slice *slice, uint32_t now, unsigned budget);
 
-/* Choose the next segment to evict; 0: none can be. */
-uint32_t pc_clear_victim(struct pc_slice *slice);
+/* --- evict.c: what goes and what stays --- */
+
+/* Begin to clear the next segment whose turn it is; false: none can be evicted. */
+bool pc_evict_begin(struct pc_slice *slice, uint32_t now);
 
 /* Make one segment free by evicting, whatever it takes; false: nothing can be evicted. */
-bool pc_clear_one(struct pc_slice *slice, uint32_t now);
+bool pc_evict_one(struct pc_slice *slice, uint32_t now);
+
+/* A key that was not there is stored: learn from it if it was evicted not long ago. */
+void pc_evict_learn(struct pc_slice *slice, uint64_t hash);
+
+/* The same for a chunk, whose value is alive. */
+bool pc_evict_keep_chunk(struct pc_slice *slice, struct pc_chunk *chunk, uint64_t place,
+                         uint32_t now);
+
+/* Move an item of the segment being cleared to where the kept ones are, if it deserves that and
+ * there is room. */
+bool pc_evict_keep(struct pc_slice *slice, const struct pc_look *look, const struct pc_key *key,
+                   uint32_t now);
 
 /* --- chain.c: values in chunks --- */
 
@@ -120,6 +160,9 @@ void pc_chain_own(struct pc_slice *slice, uint64_t first, uint64_t head);
 
 /* Segments with these chunks are needed until `expiry`. */
 void pc_chain_expire_at(struct pc_slice *slice, uint64_t first, uint32_t expiry);
+
+/* Write a chunk's copy where there is room for it. */
+void pc_chunk_copy(struct pc_chunk *into, const struct pc_chunk *from);
 
 /* Let go of the pins of pc_chain_take_room. */
 void pc_chain_unpin(struct pc_slice *slice, uint64_t first);
@@ -172,6 +215,8 @@ struct pc_draft {
     uint32_t expiry;
     uint32_t bits; /* of pc_item_bit, without those that follow from the rest */
     uint64_t cas;  /* a whole number; 0: the next one */
+    uint32_t heat;
+    uint32_t accessed; /* second */
     struct pc_view_span {
         const void *at;
         uint64_t bytes;
@@ -180,6 +225,10 @@ struct pc_draft {
     uint64_t chain_bytes;
 };
 
+/* Overwrite the first bytes of an inline value, or a chain, where it lies. Within the odd window.
+ */
+void pc_item_overwrite(struct pc_item *item, uint32_t shape, const void *bytes, uint32_t count);
+
 /* Room for the draft as it stands, and the stream it goes to. */
 uint32_t pc_draft_bytes(const struct pc_draft *draft);
 
@@ -187,7 +236,7 @@ uint32_t pc_draft_bytes(const struct pc_draft *draft);
  * (may be NULL) says. With `keeps_chunks` the chunks of the present item live on in the new one.
  * Returns the CAS number. */
 uint64_t pc_draft_commit(struct pc_slice *slice, const struct pc_draft *draft, unsigned stream,
-                         const struct pc_look *present, bool keeps_chunks, uint32_t now);
+                         const struct pc_look *present, bool keeps_chunks);
 
 /* The draft that says what the present item says. `key` is not copied. */
 void pc_draft_from(const struct pc_slice *slice, const struct pc_look *look,

@@ -55,7 +55,6 @@ struct pc_segment {
     uint32_t next, prev; /* the slice's segments, oldest first */
     uint8_t state;
     uint8_t stream;
-    bool kept; /* filled with items that eviction kept */
 };
 
 static_assert(sizeof(struct pc_segment) == 2 * PC_CACHE_LINE, "published line, owner's line");

@@ -13,7 +13,7 @@ enum {
     PC_VALUE_BYTES_DEFAULT = 1024 * 1024,
     PC_INLINE_SHARE = 8,   /* of a segment: larger items are chunked, smaller ones waste no more */
     PC_FLOOR_SEGMENTS = 4, /* a slice's own from the start */
-    PC_GROUP_SHARE = 8,    /* of the segments may be open, one for each group */
+    PC_GROUP_SHARE = 16,   /* of the segments; a group has two streams: an eighth may be open */
     PC_HEAT_SURE = 4,      /* hits up to here count one each, later ones by chance */
     PC_PACE_BYTES = 64,    /* written bytes that pay for one entry of clearing */
     PC_SEARCH_COUNT = 16,  /* segments looked at for the price of one item */
@@ -95,17 +95,20 @@ void pc_slice_destroy(struct pc_slice *slice)
     if (slice == NULL) {
         return;
     }
-    for (uint32_t number = slice->oldest; number != 0;) {
-        struct pc_segment *segment = &slice->pool->segments[number];
-        const uint32_t next = segment->next;
-        PC_ASSERT((atomic_load(&segment->holds) & PC_HOLD_SEND_MASK) == 0);
-        segment->state = PC_SEGMENT_FREE;
-        atomic_store(&segment->holds, 0);
-        pc_pool_give(slice->pool, number);
-        number = next;
+    for (unsigned i = 0; i < PC_QUEUE_COUNT; i++) {
+        for (uint32_t number = slice->queues[i].oldest; number != 0;) {
+            struct pc_segment *segment = &slice->pool->segments[number];
+            const uint32_t next = segment->next;
+            PC_ASSERT((atomic_load(&segment->holds) & PC_HOLD_SEND_MASK) == 0);
+            segment->state = PC_SEGMENT_FREE;
+            atomic_store(&segment->holds, 0);
+            pc_pool_give(slice->pool, number);
+            number = next;
+        }
     }
     give_all(slice, slice->ready);
     give_all(slice, slice->limbo);
+    pc_history_fini(&slice->history, slice->pool);
     pc_index_fini(&slice->index);
     free(slice);
 }
@@ -257,9 +260,10 @@ static void mark_hit(struct pc_slice *slice, const struct pc_look *look, uint32_
     const uint64_t place = pc_slot_place(slot);
     const uint32_t born = born_of(slice, place);
     const uint32_t access = pc_access_encode(now > born ? now - born : 0);
-    const uint64_t kept = slot & ((UINT64_C(1) << 48) - 1);
-    const uint64_t marked =
-        kept | (uint64_t)heated(slice, pc_slot_heat(slot)) << 48 | (uint64_t)access << 52;
+    const uint64_t kept = slot & ((UINT64_C(1) << PC_SLOT_HEAT_SHIFT) - 1);
+    const uint64_t marked = kept |
+                            (uint64_t)heated(slice, pc_slot_heat(slot)) << PC_SLOT_HEAT_SHIFT |
+                            (uint64_t)access << PC_SLOT_ACCESS_SHIFT;
     if (marked != slot) {
         /* Release, as every store to a slot: a peek may take the place from this one. */
         atomic_store_explicit(look->at.slot, marked, memory_order_release);
@@ -286,11 +290,11 @@ bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t no
 void pc_slice_flush(struct pc_slice *slice, uint32_t now)
 {
     (void)now;
-    for (unsigned i = 0; i < slice->group_count; i++) {
+    for (unsigned i = 0; i < slice->group_count * PC_QUEUE_COUNT; i++) {
         pc_log_close(slice, i);
     }
     atomic_store_explicit(&slice->flush_sequence, slice->sequence, memory_order_release);
-    slice->flush_pending = slice->oldest != 0;
+    slice->flush_pending = slice->segment_count != 0;
 }
 
 static uint32_t age_of(const struct pc_slice *slice, uint32_t number, uint32_t now)
@@ -302,28 +306,14 @@ static uint32_t age_of(const struct pc_slice *slice, uint32_t number, uint32_t n
 /* Whether memory has to be made now so that there is some when it is needed. */
 static bool short_of_room(const struct pc_slice *slice)
 {
-    return (slice->ready_count == 0 && !pc_pool_has_free(slice->pool)) || pc_pool_over(slice->pool);
-}
-
-static bool evict_begin(struct pc_slice *slice, uint32_t now)
-{
-    if (slice->segment_count + slice->ready_count <= slice->floor_count &&
-        slice->ready_count != 0) {
-        return false;
-    }
-    const uint32_t victim = pc_clear_victim(slice);
-    if (victim == 0) {
-        return false;
-    }
-    slice->cleared_age = age_of(slice, victim, now);
-    pc_clear_begin(slice, victim);
-    return true;
+    return (slice->ready_count <= PC_READY_SPARE && !pc_pool_has_free(slice->pool)) ||
+           pc_pool_over(slice->pool);
 }
 
 void pc_slice_pace(struct pc_slice *slice, uint32_t now, uint64_t bytes)
 {
     if (slice->clearing.segment == 0) {
-        if (PC_LIKELY(!short_of_room(slice)) || !evict_begin(slice, now)) {
+        if (PC_LIKELY(!short_of_room(slice)) || !pc_evict_begin(slice, now)) {
             return;
         }
     }
@@ -336,19 +326,37 @@ static uint32_t flushed_segment(struct pc_slice *slice)
     const uint64_t flushed = atomic_load_explicit(&slice->flush_sequence, memory_order_relaxed);
     const struct pc_segment *segments = slice->pool->segments;
     bool held = false;
-    for (uint32_t number = slice->oldest; number != 0; number = segments[number].next) {
-        const struct pc_segment *segment = &segments[number];
-        if (atomic_load_explicit(&segment->sequence, memory_order_relaxed) > flushed) {
-            break; /* the list is in the order of sequences */
+    for (unsigned i = 0; i < PC_QUEUE_COUNT; i++) {
+        uint32_t number = slice->queues[i].oldest;
+        for (; number != 0; number = segments[number].next) {
+            const struct pc_segment *segment = &segments[number];
+            if (atomic_load_explicit(&segment->sequence, memory_order_relaxed) > flushed) {
+                break; /* each queue is in the order of sequences */
+            }
+            if (segment->state == PC_SEGMENT_CLOSED &&
+                atomic_load_explicit(&segment->holds, memory_order_relaxed) == 0) {
+                return number;
+            }
+            held = true;
         }
-        if (segment->state == PC_SEGMENT_CLOSED &&
-            atomic_load_explicit(&segment->holds, memory_order_relaxed) == 0) {
-            return number;
-        }
-        held = true;
     }
     slice->flush_pending = held;
     return 0;
+}
+
+/* The next segment of both queues; 0 behind the last, and then from the start. */
+static uint32_t expiry_cursor_next(struct pc_slice *slice)
+{
+    uint32_t number = slice->expiry_cursor;
+    while (number == 0) {
+        if (slice->expiry_queue == PC_QUEUE_COUNT) {
+            slice->expiry_queue = 0;
+            return 0;
+        }
+        number = slice->queues[slice->expiry_queue++].oldest;
+    }
+    slice->expiry_cursor = slice->pool->segments[number].next;
+    return number;
 }
 
 /* The next segment in which everything is expired, searching a part of them each time. */
@@ -358,23 +366,21 @@ static uint32_t expired_segment(struct pc_slice *slice, uint32_t now, unsigned *
         return 0;
     }
     const struct pc_segment *segments = slice->pool->segments;
-    uint32_t number = slice->expiry_cursor != 0 ? slice->expiry_cursor : slice->oldest;
-    for (; *budget != 0 && number != 0; --*budget) {
-        for (unsigned i = 0; i < PC_SEARCH_COUNT && number != 0; i++) {
+    for (; *budget != 0; --*budget) {
+        for (unsigned i = 0; i < PC_SEARCH_COUNT; i++) {
+            const uint32_t number = expiry_cursor_next(slice);
             const struct pc_segment *segment = &segments[number];
+            if (number == 0) {
+                slice->expiry_checked = now;
+                return 0;
+            }
             const bool clearable =
                 segment->state == PC_SEGMENT_CLOSED || segment->state == PC_SEGMENT_OPEN;
             if (clearable && segment->live_count != 0 && segment->expiry_max <= now &&
                 atomic_load_explicit(&segment->holds, memory_order_relaxed) == 0) {
-                slice->expiry_cursor = segment->next;
                 return number;
             }
-            number = segment->next;
         }
-    }
-    slice->expiry_cursor = number;
-    if (number == 0) {
-        slice->expiry_checked = now;
     }
     return 0;
 }
@@ -389,14 +395,13 @@ static bool clear_next(struct pc_slice *slice, uint32_t now, unsigned *budget)
         number = expired_segment(slice, now, budget);
     }
     if (number == 0) {
-        return short_of_room(slice) && evict_begin(slice, now);
+        return short_of_room(slice) && pc_evict_begin(slice, now);
     }
     struct pc_segment *segment = &slice->pool->segments[number];
     if (segment->state == PC_SEGMENT_OPEN) {
         pc_log_close(slice, segment->stream);
     }
-    slice->cleared_age = age_of(slice, number, now);
-    pc_clear_begin(slice, number);
+    pc_clear_begin(slice, number, false);
     return true;
 }
 
@@ -458,7 +463,7 @@ void pc_slice_stats(const struct pc_slice *slice, uint32_t now, struct pc_slice_
     out_stats->index_bytes = pc_index_bytes(&slice->index);
     out_stats->segment_count = slice->segment_count + slice->ready_count;
     out_stats->splits = slice->index.split_count;
-    out_stats->oldest_age_seconds = age_of(slice, slice->oldest, now);
+    out_stats->oldest_age_seconds = age_of(slice, slice->queues[PC_QUEUE_FRESH].oldest, now);
 }
 
 void pc_slice_stats_reset(struct pc_slice *slice)

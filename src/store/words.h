@@ -99,13 +99,11 @@ static inline void pc_words_add(struct pc_words_writer *writer, const void *byte
         from += sizeof(word);
         count -= sizeof(word);
     }
-    while (count != 0) {
-        writer->part[writer->part_bytes++] = *from++;
-        count--;
-        if (writer->part_bytes == sizeof(writer->part)) {
-            pc_words_flush_part(writer);
-        }
+    /* Here no word is begun and fewer than 4 bytes are left. */
+    for (unsigned i = 0; i < (count & 3); i++) {
+        writer->part[i] = from[i];
     }
+    writer->part_bytes += count & 3;
 }
 
 static inline void pc_words_end(struct pc_words_writer *writer)

@@ -109,24 +109,25 @@ static void drop_old(struct pc_slice *slice, const struct pc_look *old, uint64_t
     pc_chain_drop(slice, chunks);
 }
 
-static void link_item(struct pc_slice *slice, const struct pc_key *key, uint64_t place,
-                      uint32_t access, const struct pc_look *present, bool keeps_chunks)
+static void link_item(struct pc_slice *slice, const struct pc_key *key, uint64_t slot,
+                      const struct pc_look *present, bool keeps_chunks)
 {
     if (present != NULL) {
         struct pc_slot_at at = present->at;
         const uint64_t old = at.value;
-        pc_index_replace(&at, pc_slot_make(place, key->hash, pc_slot_heat(old), access));
+        pc_index_replace(&at, slot);
         drop_old(slice, present, pc_slot_place(old), keeps_chunks);
         return;
     }
-    while (!pc_index_insert(&slice->index, key->hash, pc_slot_make(place, key->hash, 0, access))) {
+    while (!pc_index_insert(&slice->index, key->hash, slot)) {
         evict_from_chain(slice, key->hash);
     }
+    pc_evict_learn(slice, key->hash);
     (void)pc_index_grow(&slice->index);
 }
 
 uint64_t pc_draft_commit(struct pc_slice *slice, const struct pc_draft *draft, unsigned stream,
-                         const struct pc_look *present, bool keeps_chunks, uint32_t now)
+                         const struct pc_look *present, bool keeps_chunks)
 {
     struct pc_segment *segment = &slice->pool->segments[slice->streams[stream].open];
     const uint64_t base = atomic_load_explicit(&segment->cas_base, memory_order_relaxed);
@@ -144,9 +145,17 @@ uint64_t pc_draft_commit(struct pc_slice *slice, const struct pc_draft *draft, u
         pc_chain_expire_at(slice, draft->chain, draft->expiry);
     }
     const uint32_t born = atomic_load_explicit(&segment->born, memory_order_relaxed);
-    const uint32_t access = pc_access_encode(now > born ? now - born : 0);
-    link_item(slice, draft->key, place, access, present, keeps_chunks);
+    const uint32_t access = pc_access_encode(draft->accessed > born ? draft->accessed - born : 0);
+    link_item(slice, draft->key, pc_slot_make(place, draft->key->hash, draft->heat, access),
+              present, keeps_chunks);
     return cas;
+}
+
+static uint32_t born_of(const struct pc_slice *slice, const struct pc_look *look)
+{
+    return atomic_load_explicit(
+        &pc_pool_segment_of(slice->pool, pc_slot_place(look->at.value))->born,
+        memory_order_relaxed);
 }
 
 void pc_draft_from(const struct pc_slice *slice, const struct pc_look *look,
@@ -160,6 +169,8 @@ void pc_draft_from(const struct pc_slice *slice, const struct pc_look *look,
         .expiry = pc_word_own(&item->expiry),
         .bits = shape & PC_ITEM_BITS,
         .cas = pc_slice_cas(slice, look),
+        .heat = pc_slot_heat(look->at.value),
+        .accessed = born_of(slice, look) + pc_access_decode(pc_slot_access(look->at.value)),
     };
     if ((shape & PC_ITEM_CHUNKED) != 0) {
         const struct pc_chain chain = pc_item_chain(item, shape);
@@ -168,6 +179,28 @@ void pc_draft_from(const struct pc_slice *slice, const struct pc_look *look,
     } else {
         out_draft->value[0].at = pc_item_value(item, shape);
         out_draft->value[0].bytes = pc_shape_value_bytes(shape);
+    }
+}
+
+void pc_item_overwrite(struct pc_item *item, uint32_t shape, const void *bytes, uint32_t count)
+{
+    const uint32_t from = (uint32_t)(pc_item_value(item, shape) - (const uint8_t *)item);
+    const uint8_t *text = bytes;
+    uint32_t *words = (uint32_t *)(void *)item;
+    /* The first and the last word keep what else they hold. */
+    for (uint32_t word = from / 4; word * 4 < from + count; word++) {
+        uint8_t part[4];
+        const uint32_t present = pc_word_own(&words[word]);
+        memcpy(part, &present, sizeof(part));
+        for (uint32_t i = 0; i < 4; i++) {
+            const uint32_t at = word * 4 + i;
+            if (at >= from && at < from + count) {
+                part[i] = text[at - from];
+            }
+        }
+        uint32_t changed;
+        memcpy(&changed, part, sizeof(changed));
+        pc_word_store(&words[word], changed);
     }
 }
 
@@ -298,7 +331,7 @@ static unsigned gather(const struct storing *storing, const struct pc_draft *old
 }
 
 static struct pc_draft draft_of(const struct storing *storing, const struct pc_draft *old,
-                                bool stale)
+                                bool stale, uint32_t heat, uint32_t now)
 {
     const struct pc_store *store = storing->store;
     uint32_t bits = (store->claimed ? PC_ITEM_CLAIMED : 0) | (stale ? PC_ITEM_STALE : 0);
@@ -308,6 +341,8 @@ static struct pc_draft draft_of(const struct storing *storing, const struct pc_d
         .expiry = old != NULL ? old->expiry : store->expiry,
         .bits = bits,
         .cas = store->cas_new,
+        .heat = heat,
+        .accessed = now,
     };
 }
 
@@ -331,7 +366,8 @@ static enum pc_slice_status store_round(struct pc_slice *slice, struct storing *
     struct source sources[2];
     const unsigned count = gather(storing, joins ? &old : NULL, sources);
     const uint64_t total = sources[0].bytes + (count == 2 ? sources[1].bytes : 0);
-    struct pc_draft draft = draft_of(storing, joins ? &old : NULL, stale);
+    struct pc_draft draft =
+        draft_of(storing, joins ? &old : NULL, stale, found ? pc_slot_heat(look.at.value) : 0, now);
     if (total > slice->value_bytes_max) {
         slice->stats.too_large++;
         return PC_SLICE_TOO_LARGE;
@@ -371,7 +407,7 @@ static enum pc_slice_status store_round(struct pc_slice *slice, struct storing *
     if (chunked && !body_as_is) {
         chain_fill(slice, storing->room, sources, count);
     }
-    *out_cas = pc_draft_commit(slice, &draft, stream, found ? &look : NULL, false, now);
+    *out_cas = pc_draft_commit(slice, &draft, stream, found ? &look : NULL, false);
     if (chunked) {
         pc_chain_unpin(slice, draft.chain);
     }
