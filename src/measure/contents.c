@@ -89,7 +89,9 @@ size_t pc_contents_key(const struct pc_contents *contents, uint64_t key, char *o
         out_text[count++] = reversed[--digit_count];
     }
 
-    const uint32_t wanted = pc_sizes_of(&contents->key_sizes, mix(key, 1));
+    const uint32_t wanted = contents->key_sizes.kind == PC_SIZES_FIXED
+                                ? contents->key_sizes.low
+                                : pc_sizes_of(&contents->key_sizes, mix(key, 1));
     if (wanted > count) {
         memcpy(out_text + count, contents->filler, wanted - count);
         count = wanted;

@@ -23,6 +23,13 @@ static void word_put(struct writer *writer, const char *word)
     writer->at += pc_resp_ask_word(writer->at, (struct pc_text){word, strlen(word)});
 }
 
+/* A whole head known beforehand: the commands that a benchmark is made of. */
+#define HEAD_PUT(writer, text)                                                                     \
+    do {                                                                                           \
+        memcpy((writer)->at, text, sizeof(text) - 1);                                              \
+        (writer)->at += sizeof(text) - 1;                                                          \
+    } while (0)
+
 static void key_put(struct writer *writer, uint64_t key)
 {
     char text[PC_CONTENTS_KEY_BYTES_MAX];
@@ -115,13 +122,13 @@ static bool redis_write(const struct pc_dialect *dialect, const struct pc_flight
         key_put(&writer, planned->key);
         number_put(&writer, planned->life_s);
         break;
+    case PC_OPERATION_GET:
+        HEAD_PUT(&writer, "*2\r\n$3\r\nGET\r\n");
+        key_put(&writer, planned->key);
+        break;
     case PC_OPERATION_DELETE:
     case PC_OPERATION_INCR:
-    case PC_OPERATION_GET:
-        begin(&writer, 2,
-              planned->operation == PC_OPERATION_GET    ? "GET"
-              : planned->operation == PC_OPERATION_INCR ? "INCR"
-                                                        : "DEL");
+        begin(&writer, 2, planned->operation == PC_OPERATION_INCR ? "INCR" : "DEL");
         key_put(&writer, planned->key);
         break;
     default:

@@ -37,8 +37,10 @@ static void verdict_count(struct pc_driver *driver, const struct pc_flight *flig
     }
     if (pc_driver_measures(driver, flight->planned.intended_ns)) {
         pc_tally_count(tally, PC_TALLY_HITS, verdict->hits);
-        pc_tally_count(tally, PC_TALLY_MISSES, verdict->misses);
-        pc_tally_count(tally, PC_TALLY_REFUSED, verdict->refused);
+        if (verdict->misses + verdict->refused > 0) {
+            pc_tally_count(tally, PC_TALLY_MISSES, verdict->misses);
+            pc_tally_count(tally, PC_TALLY_REFUSED, verdict->refused);
+        }
     }
 }
 
@@ -67,14 +69,12 @@ static size_t answers_parse(struct pc_driver *driver, struct pc_link *link, cons
         if (reading == PC_READING_AGAIN) {
             const struct pc_flight copy = *flight;
             flight->step = STEP_MOVED;
-            struct pc_flight *again = pc_link_push(link, &copy.planned);
+            struct pc_flight *again = pc_link_push(link);
             if (again == NULL) {
                 pc_driver_fail(driver, PC_DRIVER_NO_MEMORY, "out of memory for a second step");
                 return used;
             }
-            again->step = copy.step;
-            again->cas = copy.cas;
-            again->sent_ns = copy.sent_ns;
+            *again = copy;
         }
     }
     if (used < count && *end == link->next) {
@@ -85,27 +85,58 @@ static size_t answers_parse(struct pc_driver *driver, struct pc_link *link, cons
     return used;
 }
 
+/* Of the read that is being recorded. */
+struct reading {
+    uint64_t now_ns, stamp_ns;
+    /* Requests so far that were meant and sent at the same two times: one record for all. */
+    uint64_t run, run_intended_ns, run_sent_ns;
+    uint64_t split_count;
+};
+
+static void run_record(struct pc_driver *driver, const struct pc_link *link,
+                       struct reading *reading)
+{
+    if (reading->run == 0) {
+        return;
+    }
+    struct pc_tally *tally = driver->tally;
+    const uint64_t response = reading->now_ns - (driver->start_ns + reading->run_intended_ns);
+    const uint64_t from_send = reading->now_ns - reading->run_sent_ns;
+    pc_histogram_record_times(tally->timed[PC_TIMED_RESPONSE], response, reading->run);
+    pc_histogram_record_times(tally->timed[PC_TIMED_SEND], from_send, reading->run);
+    pc_histogram_record_times(tally->classes[link->class_index], response, reading->run);
+    pc_tally_count(tally, PC_TALLY_RECEIVED, reading->run);
+    if (driver->config.stamps) {
+        pc_tally_count(tally, PC_TALLY_STAMP_SHARED, reading->run - reading->split_count);
+    }
+    reading->run = reading->split_count = 0;
+}
+
 static void response_record(struct pc_driver *driver, const struct pc_link *link,
-                            const struct pc_flight *flight, uint64_t now_ns, uint64_t stamp_ns)
+                            const struct pc_flight *flight, struct reading *reading, bool last)
 {
     const struct pc_planned *planned = &flight->planned;
     if (!pc_driver_measures(driver, planned->intended_ns)) {
         return;
     }
+    if (planned->intended_ns != reading->run_intended_ns ||
+        flight->sent_ns != reading->run_sent_ns) {
+        run_record(driver, link, reading);
+        reading->run_intended_ns = planned->intended_ns;
+        reading->run_sent_ns = flight->sent_ns;
+    }
+    reading->run++;
     struct pc_tally *tally = driver->tally;
-    const uint64_t response = now_ns - (driver->start_ns + planned->intended_ns);
-    pc_histogram_record(tally->timed[PC_TIMED_RESPONSE], response);
-    pc_histogram_record(tally->timed[PC_TIMED_SEND], now_ns - flight->sent_ns);
+    const uint64_t response = reading->now_ns - (driver->start_ns + planned->intended_ns);
     pc_histogram_record(tally->operations[planned->operation], response);
     pc_histogram_record(tally->deciles[planned->decile], response);
-    pc_histogram_record(tally->classes[link->class_index], response);
-    pc_tally_count(tally, PC_TALLY_RECEIVED, 1);
-    if (stamp_ns >= flight->sent_ns && stamp_ns <= now_ns) {
+    /* The stamp is that of the last bytes read. */
+    const uint64_t stamp_ns = reading->stamp_ns;
+    if (last && stamp_ns >= flight->sent_ns && stamp_ns <= reading->now_ns) {
         pc_histogram_record(tally->timed[PC_TIMED_NETWORK], stamp_ns - flight->sent_ns);
-        pc_histogram_record(tally->timed[PC_TIMED_CLIENT], now_ns - stamp_ns);
+        pc_histogram_record(tally->timed[PC_TIMED_CLIENT], reading->now_ns - stamp_ns);
         pc_tally_count(tally, PC_TALLY_STAMP_ALONE, 1);
-    } else if (driver->config.stamps) {
-        pc_tally_count(tally, PC_TALLY_STAMP_SHARED, 1);
+        reading->split_count = 1;
     }
 }
 
@@ -115,14 +146,16 @@ static void answered_record(struct pc_driver *driver, struct pc_link *link, uint
 {
     const uint64_t now = pc_driver_now(driver);
     driver->last_received_ns = now;
+    struct reading reading = {.now_ns = now, .stamp_ns = stamp_ns};
     unsigned answered = 0;
     for (uint64_t i = link->oldest; i < end; i++) {
         const struct pc_flight *flight = pc_link_flight(link, i);
         if (flight->step != STEP_MOVED) {
-            response_record(driver, link, flight, now, i + 1 == end ? stamp_ns : 0);
+            response_record(driver, link, flight, &reading, i + 1 == end);
             answered++;
         }
     }
+    run_record(driver, link, &reading);
     link->oldest = end;
     driver->backlog -= answered;
     if (link->at_depth) {

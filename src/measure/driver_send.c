@@ -11,11 +11,14 @@
 static void planned_queue(struct pc_driver *driver, struct pc_link *link,
                           const struct pc_planned *planned)
 {
-    if (pc_link_push(link, planned) == NULL) {
+    struct pc_flight *flight = pc_link_push(link);
+    if (flight == NULL) {
         pc_driver_fail(driver, PC_DRIVER_NO_MEMORY, "out of memory with %llu requests waiting",
                        (unsigned long long)driver->backlog);
         return;
     }
+    flight->planned = *planned;
+    flight->step = 0;
     driver->backlog++;
     if (pc_driver_measures(driver, planned->intended_ns)) {
         pc_tally_count(driver->tally, PC_TALLY_SCHEDULED, 1);
@@ -99,26 +102,48 @@ static unsigned requests_write(struct pc_driver *driver, struct pc_link *link)
     return count;
 }
 
-static void sent_record(struct pc_driver *driver, struct pc_link *link, struct pc_flight *flight,
-                        uint64_t now_ns)
+/* `count` requests with the same intended time are sent now. */
+static void sent_record(struct pc_driver *driver, const struct pc_link *link, uint64_t intended_ns,
+                        uint64_t now_ns, uint64_t count)
 {
-    flight->sent_ns = now_ns;
-    if (flight->step > 0 || !pc_driver_measures(driver, flight->planned.intended_ns)) {
-        return;
-    }
     struct pc_tally *tally = driver->tally;
-    const uint64_t intended = driver->start_ns + flight->planned.intended_ns;
+    const uint64_t intended = driver->start_ns + intended_ns;
     const bool blocked = link->free_since_ns > intended;
     const uint64_t could = blocked ? link->free_since_ns : intended;
     const uint64_t own = now_ns > could ? now_ns - could : 0;
-    pc_histogram_record(tally->timed[PC_TIMED_LAG], now_ns - intended);
-    pc_histogram_record(tally->timed[PC_TIMED_OWN_LAG], own);
-    pc_tally_count(tally, PC_TALLY_SENT, 1);
+    pc_histogram_record_times(tally->timed[PC_TIMED_LAG], now_ns - intended, count);
+    pc_histogram_record_times(tally->timed[PC_TIMED_OWN_LAG], own, count);
+    pc_tally_count(tally, PC_TALLY_SENT, count);
     if (blocked) {
-        pc_tally_count(tally, PC_TALLY_BLOCKED, 1);
+        pc_tally_count(tally, PC_TALLY_BLOCKED, count);
     }
     if (own > LATE_NS) {
-        pc_tally_count(tally, PC_TALLY_LATE, 1);
+        pc_tally_count(tally, PC_TALLY_LATE, count);
+    }
+}
+
+/* Stamp requests [begin, next); runs of one intended time, as a closed loop has, cost one record.
+ */
+static void sent_stamp(struct pc_driver *driver, struct pc_link *link, uint64_t begin,
+                       uint64_t now_ns)
+{
+    uint64_t run = 0, run_intended_ns = 0;
+    for (uint64_t i = begin; i < link->next; i++) {
+        struct pc_flight *flight = pc_link_flight(link, i);
+        const uint64_t intended_ns = flight->planned.intended_ns;
+        flight->sent_ns = now_ns;
+        if (flight->step > 0 || !pc_driver_measures(driver, intended_ns)) {
+            continue;
+        }
+        if (run > 0 && intended_ns != run_intended_ns) {
+            sent_record(driver, link, run_intended_ns, now_ns, run);
+            run = 0;
+        }
+        run_intended_ns = intended_ns;
+        run++;
+    }
+    if (run > 0) {
+        sent_record(driver, link, run_intended_ns, now_ns, run);
     }
 }
 
@@ -132,9 +157,7 @@ void pc_driver_send(struct pc_driver *driver, struct pc_link *link)
             break;
         }
         const uint64_t now = pc_driver_now(driver);
-        for (uint64_t i = link->next - count; i < link->next; i++) {
-            sent_record(driver, link, pc_link_flight(link, i), now);
-        }
+        sent_stamp(driver, link, link->next - count, now);
         const ssize_t left = pc_link_flush(link, &driver->link_config);
         if (left < 0) {
             pc_driver_fail(driver, PC_DRIVER_LOST, "connection %u: %s while sending",

@@ -114,14 +114,12 @@ static bool ring_grow(struct pc_link *link)
     return true;
 }
 
-struct pc_flight *pc_link_push(struct pc_link *link, const struct pc_planned *planned)
+struct pc_flight *pc_link_push(struct pc_link *link)
 {
     if (PC_UNLIKELY(link->end - link->oldest > link->ring_mask) && !ring_grow(link)) {
         return NULL;
     }
-    struct pc_flight *flight = pc_link_flight(link, link->end++);
-    *flight = (struct pc_flight){.planned = *planned};
-    return flight;
+    return pc_link_flight(link, link->end++);
 }
 
 ssize_t pc_link_flush(struct pc_link *link, const struct pc_link_config *config)

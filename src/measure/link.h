@@ -73,8 +73,8 @@ int pc_link_connected(struct pc_link *link, const struct pc_link_config *config)
 
 void pc_link_close(struct pc_link *link, const struct pc_link_config *config);
 
-/* Queue a request; NULL: no memory. */
-struct pc_flight *pc_link_push(struct pc_link *link, const struct pc_planned *planned);
+/* Queue a request, which the caller fills in; NULL: no memory. */
+struct pc_flight *pc_link_push(struct pc_link *link);
 
 static inline struct pc_flight *pc_link_flight(const struct pc_link *link, uint64_t index)
 {

@@ -121,6 +121,10 @@ void pc_popularity_init(struct pc_popularity *popularity, const struct pc_popula
 static struct pc_pick pick_of_rank(const struct pc_popularity *popularity, uint64_t rank)
 {
     const uint64_t count = popularity->config.key_count;
+    if (PC_LIKELY(count <= UINT32_MAX)) { /* 64 bits hold the product: a division a third as long */
+        const uint64_t place = rank * popularity->stride + popularity->offset;
+        return (struct pc_pick){.rank = rank, .key = place % count};
+    }
     const pc_product place = (pc_product)rank * popularity->stride + popularity->offset;
     return (struct pc_pick){.rank = rank, .key = (uint64_t)(place % count)};
 }

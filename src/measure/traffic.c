@@ -25,6 +25,7 @@ struct pc_traffic {
     unsigned source_index, source_count;
     unsigned connection_count, heavy_count; /* of this source */
     double share;
+    double deciles_per_rank;
     uint64_t sequence;
     uint64_t hash, hashed_count;
     struct alias *aliases; /* NULL: equal weights */
@@ -273,6 +274,8 @@ struct pc_traffic *pc_traffic_create(const struct pc_traffic_config *config, uns
     traffic->connection_count =
         (config->connection_count - source_index + source_count - 1) / source_count;
     sums_fill(traffic);
+    /* The last rank times this stays below ten: 2^40 ranks leave a double twelve bits to spare. */
+    traffic->deciles_per_rank = PC_TRAFFIC_DECILES / (double)config->popularity.key_count;
     struct pc_random seeds;
     pc_random_init(&seeds, config->seed * 0x10001 + source_index);
     pc_random_init(&seeds, pc_random_next(&seeds));
@@ -340,8 +343,7 @@ static void key_plan(struct pc_traffic *traffic, struct pc_planned *planned)
     const struct pc_pick pick = pc_popularity_draw(&traffic->popularity, planned->intended_ns);
     enum pc_key_class class = PC_KEY_VALUE;
     uint64_t number = pick.key;
-    planned->decile =
-        (uint8_t)(((pc_product)pick.rank * PC_TRAFFIC_DECILES) / config->popularity.key_count);
+    planned->decile = (uint8_t)((double)pick.rank * traffic->deciles_per_rank);
     if (planned->operation == PC_OPERATION_INCR || config->counters) {
         class = PC_KEY_COUNTER;
     } else if (config->miss_share > 0 || config->one_time_share > 0) {
