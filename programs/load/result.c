@@ -58,9 +58,9 @@ int pc_load_result_exit(const struct pc_load_result *result)
         return PC_LOAD_EXIT_WRONG;
     }
     if (result->partial) {
-        const bool began = pc_tally_get(result->tally, PC_TALLY_SCHEDULED) > 0;
-        return began || result->outcome == PC_DRIVER_STOPPED ? PC_LOAD_EXIT_PARTIAL
-                                                             : PC_EXIT_TROUBLE;
+        const bool never =
+            result->outcome == PC_DRIVER_UNREACHABLE || result->outcome == PC_DRIVER_SYSTEM;
+        return never ? PC_EXIT_TROUBLE : PC_LOAD_EXIT_PARTIAL;
     }
     return result->invalid ? PC_LOAD_EXIT_INVALID : PC_EXIT_FINE;
 }

@@ -429,7 +429,8 @@ static int fill_phase(const struct pc_load_plan *plan, bool counters)
     int code = 0;
     if (error != 0 || result.outcome != PC_DRIVER_COMPLETE ||
         pc_tally_get(result.tally, PC_TALLY_ERRORS) > 0) {
-        fprintf(stderr, "percore load: %s: could not fill the keys: %s\n", plan->url,
+        fprintf(stderr, "percore load: %s: %s%s\n", plan->url,
+                result.outcome == PC_DRIVER_UNREACHABLE ? "" : "could not fill the keys: ",
                 error != 0 ? strerror(-error) : result.trouble);
         code = PC_EXIT_TROUBLE;
     }

@@ -233,6 +233,8 @@ static int popularity_set(struct pc_traffic_config *traffic,
     }
     if (settings->hot_keys > 0) {
         popularity->hot_count = settings->hot_keys;
+    } else if (popularity->hot_count > popularity->key_count) {
+        popularity->hot_count = popularity->key_count;
     }
     if (settings->period_ns > 0) {
         popularity->period_ns = settings->period_ns;
@@ -413,7 +415,9 @@ static void rest_set(struct pc_load_plan *plan, const struct pc_load_settings *s
     }
     const bool automatic = settings->stamps == NULL || strcmp(settings->stamps, "auto") == 0;
     driver->stamps = automatic ? !settings->closed : strcmp(settings->stamps, "on") == 0;
-    driver->stamps = driver->stamps && strcmp(driver->poller->name, "epoll") == 0;
+    /* Unix sockets have no stamps, and a poller that receives by itself passes none on. */
+    driver->stamps = driver->stamps && plan->address.ss_family != AF_UNIX &&
+                     strcmp(driver->poller->name, "epoll") == 0;
     driver->inject_schedule_ns = settings->inject_schedule_us * 1000;
     driver->inject_client_ns = settings->inject_client_us * 1000;
     plan->request_count = settings->requests;
