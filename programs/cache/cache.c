@@ -239,7 +239,8 @@ static int make_runtime(const struct settings *settings, const struct plan *plan
 
 static int make_parts(const struct settings *settings, const struct plan *plan, struct parts *parts)
 {
-    parts->log = pc_log_create(&(struct pc_log_config){0});
+    parts->log = pc_log_create(
+        &(struct pc_log_config){.level = settings->verbose ? PC_LOG_DEBUG : PC_LOG_INFO});
     int code = make_store(settings, plan, parts);
     if (code == PC_EXIT_FINE) {
         code = make_runtime(settings, plan, parts);

@@ -31,10 +31,15 @@ enum pc_cache_count {
 
 struct pc_cache_place;
 
-/* A value that is being sent where it lies; each piece handed to the runtime is one use. */
+/* Bytes of values copied for want of a hold, at one place and of one value. */
+enum { PC_CACHE_COPIES_BYTES_MAX = 4 << 20, PC_CACHE_COPY_BYTES_MAX = 64 << 10 };
+
+/* A value that is being sent where it lies; each piece handed to the runtime is one use. When the
+ * store holds as much as it may, a value that is not too long is copied, and the copy is sent. */
 struct pc_cache_hold {
     struct pc_hold hold;
     struct pc_value value;
+    uint8_t *copy; /* NULL: the value is held in the store */
     struct pc_cache_place *place;
     struct pc_cache_hold *next;
     uint32_t uses;
@@ -46,6 +51,7 @@ struct pc_cache_place {
     uint32_t flush_second;                                  /* a flush to come; 0: none */
     alignas(PC_CACHE_LINE) pthread_mutex_t holds_lock;      /* any lane, seldom */
     struct pc_cache_hold *holds_free;
+    uint64_t copies_bytes;
     struct pc_pool *pool;
 };
 

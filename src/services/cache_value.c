@@ -23,11 +23,66 @@ size_t pc_cache_value_print(const struct pc_cache *cache, uint8_t *into, const v
 static void hold_give_back(struct pc_cache_hold *hold)
 {
     struct pc_cache_place *place = hold->place;
-    pc_value_release(place->pool, &hold->value);
+    const uint64_t copied_bytes = hold->copy != NULL ? hold->value.value_bytes : 0;
+    if (hold->copy != NULL) {
+        free(hold->copy);
+    } else {
+        pc_value_release(place->pool, &hold->value);
+    }
     pthread_mutex_lock(&place->holds_lock);
+    place->copies_bytes -= copied_bytes;
     hold->next = place->holds_free;
     place->holds_free = hold;
     pthread_mutex_unlock(&place->holds_lock);
+}
+
+/* A hold to fill; NULL: no memory. */
+static struct pc_cache_hold *hold_borrow(struct pc_cache_place *place)
+{
+    pthread_mutex_lock(&place->holds_lock);
+    struct pc_cache_hold *hold = place->holds_free;
+    if (hold != NULL) {
+        place->holds_free = hold->next;
+    }
+    pthread_mutex_unlock(&place->holds_lock);
+    return hold != NULL ? hold : malloc(sizeof(*hold));
+}
+
+static bool copies_have_room(struct pc_cache_place *place, uint64_t bytes)
+{
+    pthread_mutex_lock(&place->holds_lock);
+    const bool room = bytes <= PC_CACHE_COPY_BYTES_MAX &&
+                      place->copies_bytes + bytes <= PC_CACHE_COPIES_BYTES_MAX;
+    place->copies_bytes += room ? bytes : 0;
+    pthread_mutex_unlock(&place->holds_lock);
+    return room;
+}
+
+/* The store holds no more: take a copy instead, within bounds. */
+static bool hold_copy(struct pc_cache_hold *hold)
+{
+    struct pc_value *value = &hold->value;
+    struct pc_cache_place *place = hold->place;
+    if (!copies_have_room(place, value->value_bytes)) {
+        return false;
+    }
+    uint8_t *copy = malloc((size_t)value->value_bytes);
+    if (copy == NULL) {
+        pthread_mutex_lock(&place->holds_lock);
+        place->copies_bytes -= value->value_bytes;
+        pthread_mutex_unlock(&place->holds_lock);
+        return false;
+    }
+    size_t at = 0;
+    do {
+        memcpy(copy + at, value->at, value->piece_bytes);
+        at += value->piece_bytes;
+    } while (value->left_bytes > 0 && pc_value_next(place->pool, value));
+    hold->copy = copy;
+    value->at = copy;
+    value->piece_bytes = (uint32_t)value->value_bytes;
+    value->left_bytes = 0;
+    return true;
 }
 
 /* The uses of one hold are ended on the lane its connection runs on, one after the other. */
@@ -44,27 +99,20 @@ struct pc_cache_hold *pc_cache_hold_take(struct pc_cache *cache, unsigned place_
                                          const struct pc_value *value)
 {
     struct pc_cache_place *place = &cache->places[place_index];
-    pthread_mutex_lock(&place->holds_lock);
-    struct pc_cache_hold *hold = place->holds_free;
-    if (hold != NULL) {
-        place->holds_free = hold->next;
-    }
-    pthread_mutex_unlock(&place->holds_lock);
+    struct pc_cache_hold *hold = hold_borrow(place);
     if (hold == NULL) {
-        hold = malloc(sizeof(*hold));
-        if (hold == NULL) {
-            return NULL;
-        }
-    }
-    *hold = (struct pc_cache_hold){.hold = {hold_release}, .value = *value, .place = place};
-    if (!pc_value_hold(pc_owners_slice(cache->owners, place_index), &hold->value)) {
-        pthread_mutex_lock(&place->holds_lock);
-        hold->next = place->holds_free;
-        place->holds_free = hold;
-        pthread_mutex_unlock(&place->holds_lock);
         return NULL;
     }
-    return hold;
+    *hold = (struct pc_cache_hold){.hold = {hold_release}, .value = *value, .place = place};
+    if (pc_value_hold(pc_owners_slice(cache->owners, place_index), &hold->value) ||
+        hold_copy(hold)) {
+        return hold;
+    }
+    pthread_mutex_lock(&place->holds_lock);
+    hold->next = place->holds_free;
+    place->holds_free = hold;
+    pthread_mutex_unlock(&place->holds_lock);
+    return NULL;
 }
 
 void pc_cache_hold_drop(struct pc_cache_hold *hold)

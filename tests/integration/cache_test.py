@@ -210,6 +210,25 @@ class EveryMode(unittest.TestCase):
                               b"SERVER_ERROR object too large for cache\r\n")
                 client.expect(b"get a\r\n", b"END\r\n")
 
+    def test_many_values_on_their_way_at_once_are_not_refused(self):
+        """More segments are wanted than may be held: what is not too long is copied instead."""
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess("-m", "16", *flags) as cache, \
+                    Client(cache) as client:
+                data = b"x" * 6000
+                for i in range(1000):
+                    client.send(b"set k%d 0 0 %d noreply\r\n%s\r\n" % (i, len(data), data))
+                client.ask(b"version\r\n")
+                peers = [Client(cache) for _ in range(10)]
+                wanted = [[(j * 97 + i * 31) % 1000 for i in range(64)] for j in range(10)]
+                for peer, keys in zip(peers, wanted):
+                    peer.send(b"".join(b"get k%d\r\n" % key for key in keys))
+                for peer, keys in zip(peers, wanted):
+                    for key in keys:
+                        expected = b"VALUE k%d 0 %d\r\n%s\r\nEND\r\n" % (key, len(data), data)
+                        self.assertEqual(peer.exactly(len(expected)), expected)
+                    peer.socket.close()
+
     def test_memory_is_bounded_and_old_items_go(self):
         for flags in MODES:
             with self.subTest(flags=flags), CacheProcess("-m", "16", *flags) as cache, \
