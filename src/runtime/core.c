@@ -241,11 +241,25 @@ static void phase_post(struct pc_core *core)
 
 /* ---- Draining ---- */
 
+static void ring_all(struct pc_runtime *runtime)
+{
+    for (unsigned i = 0; i < runtime->core_count; i++) {
+        pc_core_ring(runtime->cores[i]);
+    }
+}
+
 static void drain_begin(struct pc_core *core)
 {
     core->draining = true;
     for (unsigned i = 0; i < core->listener_count; i++) {
         pc_listener_close(&core->listeners[i]);
+    }
+    PC_POINT("core.closed");
+    /* Pairs with the load in is_settled: what was handed over from here is in the shares. */
+    unsigned before =
+        atomic_fetch_add_explicit(&core->lane.runtime->closed_count, 1, memory_order_acq_rel);
+    if (before + 1 == core->lane.runtime->core_count) {
+        ring_all(core->lane.runtime);
     }
     /* What has arrived is answered: everybody is read once more. */
     for (uint32_t i = 0; i < core->conn_count; i++) {
@@ -274,18 +288,14 @@ static void drain_cut(struct pc_core *core)
     }
 }
 
-static void ring_all(struct pc_runtime *runtime)
-{
-    for (unsigned i = 0; i < runtime->core_count; i++) {
-        pc_core_ring(runtime->cores[i]);
-    }
-}
-
-/* Nothing of ours is under way, here or elsewhere. A connection handed over to us is in our share
- * from before it was posted. */
+/* Nothing of ours is under way, here or elsewhere. While another core still accepts, it may hand a
+ * connection to us; after that it is in our share, from before it was posted. */
 static bool is_settled(const struct pc_core *core)
 {
     const struct pc_runtime *runtime = core->lane.runtime;
+    if (atomic_load_explicit(&runtime->closed_count, memory_order_acquire) != runtime->core_count) {
+        return false;
+    }
     unsigned share =
         atomic_load_explicit(&runtime->shares[core->lane.index].open_count, memory_order_acquire);
     return share == 0 && core->open_count == 0 && core->zombie_count == 0 && core->jobs_out == 0 &&

@@ -65,8 +65,10 @@ struct pc_runtime {
     /* Set once by pc_runtime_stop and by the deadline, read by every lane each turn. */
     alignas(PC_CACHE_LINE) _Atomic(bool) stopping;
     _Atomic(bool) cutting;
-    /* Cores that drained; each adds itself once. All leave when it equals core_count. */
-    alignas(PC_CACHE_LINE) _Atomic(unsigned) settled_count;
+    /* Cores that accept no more, and cores that drained; each adds itself once. Nobody settles
+     * before all have closed; all leave when all have settled. */
+    alignas(PC_CACHE_LINE) _Atomic(unsigned) closed_count;
+    _Atomic(unsigned) settled_count;
     _Atomic(unsigned) cut_count;
     /* Threads of the engine that have ended, and the first trouble one of them had. */
     _Atomic(unsigned) ended_count;
