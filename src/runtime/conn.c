@@ -256,7 +256,7 @@ void pc_conn_report(struct pc_conn *conn, const struct pc_ready *report)
         return;
     }
     bool wake = false;
-    if (report->what & PC_READY_END) {
+    if ((report->what & PC_READY_END) && !PC_PLANTED(PC_BUG_RDHUP_IGNORED)) {
         conn->end_seen = true;
     }
     if (report->what & (PC_READY_RECEIVE | PC_READY_END)) {

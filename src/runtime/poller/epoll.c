@@ -7,7 +7,6 @@
  * is an edge.
  */
 #include "base/check.h"
-#include "base/hooks.h"
 #include "runtime/kernel.h"
 #include "runtime/limits.h"
 #include "runtime/poller/poller.h"
@@ -92,7 +91,7 @@ static uint32_t what_of(uint32_t events, struct pc_handle handle)
     if (events & EPOLLOUT) {
         what |= PC_READY_SEND;
     }
-    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) && !PC_PLANTED(PC_BUG_RDHUP_IGNORED)) {
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         what |= PC_READY_END;
     }
     return what;

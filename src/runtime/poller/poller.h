@@ -84,6 +84,7 @@ struct pc_poller {
 };
 
 extern const struct pc_poller_ops pc_poller_epoll;
+extern const struct pc_poller_ops pc_poller_scripted; /* builds with hooks only */
 
 /* Row `index` of the table of pollers, best first; NULL past the last. */
 const struct pc_poller_ops *pc_poller_row(unsigned index);
