@@ -102,6 +102,28 @@ static void pin(int cpu)
     }
 }
 
+/* On its CPU from the first instruction: the caller does not leave its own, so a thread that began
+ * there would wait for a time slice. */
+static pthread_t thread_start(int cpu, void *(*run)(void *ctx), void *ctx)
+{
+    pthread_t thread;
+    pthread_attr_t attributes;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    pthread_attr_init(&attributes);
+    int error = pthread_attr_setaffinity_np(&attributes, sizeof(set), &set);
+    if (error != 0) {
+        die("cannot choose the CPU of a thread", error);
+    }
+    error = pthread_create(&thread, &attributes, run, ctx);
+    if (error != 0) {
+        die("cannot start a thread", error);
+    }
+    pthread_attr_destroy(&attributes);
+    return thread;
+}
+
 static void queue_init(struct queue *queue)
 {
     pthread_mutex_init(&queue->mutex, NULL);
@@ -181,7 +203,6 @@ static void caller_visit(void *ctx, struct pc_letter *letter, enum pc_letter_kin
 static void *mailbox_callee(void *ctx)
 {
     struct bench *bench = ctx;
-    pin(bench->cpus[1]);
     while (!atomic_load_explicit(&bench->stop, memory_order_relaxed)) {
         if (pc_mailbox_drain(bench->boxes[1], BATCH, callee_visit, bench) != 0) {
             pc_mailbox_flush(bench->boxes[1], ring, bench);
@@ -244,7 +265,6 @@ static void mailbox_wake(struct bench *bench)
 static void *mutex_callee(void *ctx)
 {
     struct bench *bench = ctx;
-    pin(bench->cpus[1]);
     while (!atomic_load_explicit(&bench->stop, memory_order_relaxed)) {
         struct pc_letter *first = queue_take(&bench->queues[1], bench->callee_sleeps, &bench->stop);
         if (first == NULL) {
@@ -389,14 +409,10 @@ static double time_awake(struct bench *bench, const struct road *road, enum meas
 
 static double sample(struct bench *bench, const struct road *road, enum measure measure)
 {
-    pthread_t thread;
     bench->posted = bench->answered = 0;
     bench->callee_sleeps = measure == ASLEEP;
     atomic_store(&bench->stop, false);
-    int error = pthread_create(&thread, NULL, road->callee, bench);
-    if (error != 0) {
-        die("cannot start a thread", error);
-    }
+    pthread_t thread = thread_start(bench->cpus[1], road->callee, bench);
     road->call(bench); /* the callee runs, and pages are there */
     bench->posted = bench->answered = 0;
     double result = measure == ASLEEP ? time_asleep(bench, road) : time_awake(bench, road, measure);

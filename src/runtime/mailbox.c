@@ -43,7 +43,7 @@ struct letter_list {
 struct pc_outbox {
     struct letter_list answers, requests;
     _Atomic uintptr_t *slots; /* in the receiver's mailbox; NULL until connected */
-    uint32_t slot_count;
+    uint32_t slot_mask, lap_shift;
     uint32_t tail; /* letters published so far, modulo 2^32 */
     uint32_t credits;
     uint32_t waiting_count; /* in requests */
@@ -61,7 +61,8 @@ struct pc_mailbox {
     alignas(PC_CACHE_LINE) uint32_t index;
     uint32_t core_count;
     uint32_t credits;
-    uint32_t slot_count;      /* of one ring */
+    uint32_t slot_mask;       /* slots of a ring, a power of two, less one */
+    uint32_t lap_shift;       /* brings a position's lap to bit 1: log2 of the slots, less one */
     _Atomic uintptr_t *slots; /* core_count rings; the owner's own stays unused */
     struct pc_outbox *outboxes;
     _Atomic uint32_t *heads; /* letters taken from each sender, modulo 2^32 */
@@ -88,22 +89,23 @@ static void letter_list_append(struct letter_list *list, struct pc_letter *lette
     list->last = &letter->next;
 }
 
-/* The lap bit of a full slot at `position`; in an empty one it is the other. */
-static uintptr_t lap_at(uint32_t position, uint32_t slot_count)
+/* The lap bit of a full slot at `position`, set in the first lap; in an empty one it is the other.
+ */
+static uintptr_t lap_at(uint32_t position, uint32_t lap_shift)
 {
-    return (position & slot_count) == 0 ? SLOT_LAP : 0;
+    return ~(uintptr_t)(position >> lap_shift) & SLOT_LAP;
 }
 
 /* Rings lie a line further apart than they are long: the slots their owner polls at equal heads
  * then fall into different sets of its cache. */
-static size_t ring_stride(uint32_t slot_count)
+static size_t ring_stride(uint32_t slot_mask)
 {
-    return slot_count + PC_CACHE_LINE / sizeof(uintptr_t);
+    return (size_t)slot_mask + 1 + PC_CACHE_LINE / sizeof(uintptr_t);
 }
 
 static _Atomic uintptr_t *ring_of(const struct pc_mailbox *box, unsigned from_index)
 {
-    return box->slots + from_index * ring_stride(box->slot_count);
+    return box->slots + from_index * ring_stride(box->slot_mask);
 }
 
 /* ---- Boot ---- */
@@ -147,10 +149,11 @@ int pc_mailbox_create(unsigned index, unsigned core_count, unsigned credits,
     box->index = index;
     box->core_count = core_count;
     box->credits = credits;
-    box->slot_count = credits * 2;
+    box->slot_mask = credits * 2 - 1;
+    box->lap_shift = (uint32_t)__builtin_ctz(credits);
     box->turn_left = LETTERS_PER_TURN;
     box->dirty_last = &box->dirty_first;
-    box->slots = lines_reserve(core_count * ring_stride(box->slot_count) * sizeof(*box->slots));
+    box->slots = lines_reserve(core_count * ring_stride(box->slot_mask) * sizeof(*box->slots));
     box->outboxes = lines_reserve(core_count * sizeof(*box->outboxes));
     box->heads = lines_reserve(core_count * sizeof(*box->heads));
     if (box->slots == NULL || box->outboxes == NULL || box->heads == NULL) {
@@ -169,7 +172,8 @@ void pc_mailbox_connect(struct pc_mailbox *from, struct pc_mailbox *to)
     letter_list_init(&outbox->answers);
     letter_list_init(&outbox->requests);
     outbox->slots = ring_of(to, from->index);
-    outbox->slot_count = to->slot_count;
+    outbox->slot_mask = to->slot_mask;
+    outbox->lap_shift = to->lap_shift;
     outbox->credits = from->credits;
     outbox->from = from;
     outbox->to = to;
@@ -218,24 +222,15 @@ void pc_outbox_post(struct pc_outbox *outbox, struct pc_letter *letter, enum pc_
     outbox_mark_dirty(outbox);
 }
 
-/* Write at most `count_max` letters into slots; returns how many. The batch's first slot is left to
- * publish: without it the reader does not get to the others. */
-static unsigned outbox_fill(struct pc_outbox *outbox, struct letter_list *list,
-                            enum pc_letter_kind kind, unsigned count_max, uintptr_t *first)
+/* Move at most `count_max` letters from the list to `slots`; returns how many. */
+static unsigned letters_take(struct letter_list *list, enum pc_letter_kind kind, unsigned count_max,
+                             uintptr_t *slots)
 {
     struct pc_letter *letter = list->first;
     unsigned count = 0;
     for (; letter != NULL && count < count_max; count++) {
-        uint32_t position = outbox->tail++;
-        uintptr_t slot = (uintptr_t)letter | (uintptr_t)kind | lap_at(position, outbox->slot_count);
+        slots[count] = (uintptr_t)letter | (uintptr_t)kind;
         letter = letter->next;
-        if (*first == 0) {
-            *first = slot;
-        } else {
-            /* Relaxed: the exchange of the first slot orders it. */
-            atomic_store_explicit(&outbox->slots[position & (outbox->slot_count - 1)], slot,
-                                  memory_order_relaxed);
-        }
     }
     list->first = letter;
     if (letter == NULL) {
@@ -244,35 +239,51 @@ static unsigned outbox_fill(struct pc_outbox *outbox, struct letter_list *list,
     return count;
 }
 
-/* True if the ring has had room for all that was filled. Only assertions ask. */
-PC_UNUSED static bool outbox_fits(const struct pc_outbox *outbox)
+/* Write a batch, the last slot first: a reader that polls the first finds it written at the very
+ * end, and the line it holds is taken from it once. */
+static void outbox_publish(struct pc_outbox *outbox, const uintptr_t *slots, unsigned count)
+{
+    const uint32_t tail = outbox->tail;
+    const uint32_t mask = outbox->slot_mask;
+    for (unsigned i = count - 1; i > 0; i--) {
+        /* Relaxed: the exchange below orders it. */
+        atomic_store_explicit(&outbox->slots[(tail + i) & mask],
+                              slots[i] | lap_at(tail + i, outbox->lap_shift), memory_order_relaxed);
+    }
+    outbox->tail = tail + count;
+    PC_POINT("mailbox: slots written");
+    /* Pairs with the acquire in take_ready (the other slots and the letters' contents) and,
+     * together with the load in must_ring, with the store and loads of prepare_sleep (the bell). */
+    atomic_exchange_explicit(&outbox->slots[tail & mask],
+                             slots[0] | lap_at(tail, outbox->lap_shift), memory_order_seq_cst);
+    PC_POINT("mailbox: published");
+}
+
+/* The letters the ring has room for, as its reader's own count says. Only assertions ask. */
+PC_UNUSED static unsigned outbox_room(const struct pc_outbox *outbox)
 {
     /* Relaxed: the check must not order what the credits have to order by themselves. */
     uint32_t head =
         atomic_load_explicit(&outbox->to->heads[outbox->from->index], memory_order_relaxed);
-    return outbox->tail - head <= outbox->slot_count;
+    return outbox->slot_mask + 1 - (outbox->tail - head);
 }
 
 unsigned pc_outbox_flush(struct pc_outbox *outbox)
 {
-    uintptr_t first = 0;
-    const uint32_t first_index = outbox->tail & (outbox->slot_count - 1);
-    unsigned answers = outbox_fill(outbox, &outbox->answers, PC_LETTER_ANSWER, UINT32_MAX, &first);
+    uintptr_t slots[2 * PC_CREDITS_MAX];
+    unsigned answers = letters_take(&outbox->answers, PC_LETTER_ANSWER, PC_CREDITS_MAX, slots);
     unsigned requests =
-        outbox_fill(outbox, &outbox->requests, PC_LETTER_REQUEST, outbox->credits, &first);
-    if (first == 0) {
+        letters_take(&outbox->requests, PC_LETTER_REQUEST, outbox->credits, slots + answers);
+    const unsigned count = answers + requests;
+    if (count == 0) {
         return 0;
     }
+    PC_ASSERT(outbox->answers.first == NULL && count <= outbox_room(outbox));
     outbox->credits -= requests;
     outbox->waiting_count -= requests;
     outbox->from->waiting_count -= requests;
-    PC_ASSERT(outbox_fits(outbox));
-    PC_POINT("mailbox: slots written");
-    /* Pairs with the acquire in take_ready (the other slots and the letters' contents) and,
-     * together with the load in must_ring, with the store and loads of prepare_sleep (the bell). */
-    atomic_exchange_explicit(&outbox->slots[first_index], first, memory_order_seq_cst);
-    PC_POINT("mailbox: published");
-    return answers + requests;
+    outbox_publish(outbox, slots, count);
+    return count;
 }
 
 unsigned pc_mailbox_flush(struct pc_mailbox *box, pc_bell_fn *ring, void *ctx)
@@ -368,8 +379,8 @@ static void credit_return(struct pc_outbox *outbox)
 static bool sender_has_mail(const struct pc_mailbox *box, unsigned from_index, memory_order order)
 {
     uint32_t head = atomic_load_explicit(&box->heads[from_index], memory_order_relaxed);
-    const _Atomic uintptr_t *slot = &ring_of(box, from_index)[head & (box->slot_count - 1)];
-    return (atomic_load_explicit(slot, order) & SLOT_LAP) == lap_at(head, box->slot_count);
+    const _Atomic uintptr_t *slot = &ring_of(box, from_index)[head & box->slot_mask];
+    return (atomic_load_explicit(slot, order) & SLOT_LAP) == lap_at(head, box->lap_shift);
 }
 
 /* Ask for a letter's line with the right to write it: it was last written on another core, and its
@@ -392,13 +403,13 @@ static unsigned take_ready(struct pc_mailbox *box, unsigned from_index, unsigned
                            uintptr_t *out_slots)
 {
     const _Atomic uintptr_t *ring = ring_of(box, from_index);
-    const uint32_t mask = box->slot_count - 1;
+    const uint32_t mask = box->slot_mask, lap_shift = box->lap_shift;
     uint32_t head = atomic_load_explicit(&box->heads[from_index], memory_order_relaxed);
     unsigned count = 0;
     for (; count < budget; count++, head++) {
         /* Pairs with the exchange in pc_outbox_flush. */
         uintptr_t slot = atomic_load_explicit(&ring[head & mask], memory_order_acquire);
-        if ((slot & SLOT_LAP) != lap_at(head, box->slot_count)) {
+        if ((slot & SLOT_LAP) != lap_at(head, lap_shift)) {
             break;
         }
         prefetch_letter(slot);
@@ -423,7 +434,7 @@ static unsigned drain_sender(struct pc_mailbox *box, unsigned from_index, unsign
             credit_return(&box->outboxes[from_index]);
         }
         visit(ctx, (struct pc_letter *)(slots[i] & ~SLOT_BITS),
-              answer ? PC_LETTER_ANSWER : PC_LETTER_REQUEST, from_index);
+              (enum pc_letter_kind)(slots[i] & SLOT_ANSWER), from_index);
     }
     return count;
 }
