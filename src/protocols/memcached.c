@@ -485,6 +485,36 @@ static enum pc_memcached_parsed parse_unfinished(const uint8_t *at, size_t count
     return PC_MEMCACHED_MORE;
 }
 
+/* Whether one of eight bytes is a space: where it is, the difference has a zero byte. */
+static bool word_has_space(const uint8_t *at)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    word ^= ones * ' ';
+    return ((word - ones) & ~word & (ones << 7)) != 0;
+}
+
+/* Keys are short: eight bytes at a time, the last eight again where they overlap. */
+static bool has_space(const uint8_t *at, uint32_t count)
+{
+    uint32_t i = 0;
+    if (count >= 8) {
+        for (; i + 8 < count; i += 8) {
+            if (word_has_space(at + i)) {
+                return true;
+            }
+        }
+        return word_has_space(at + count - 8);
+    }
+    for (; i < count; i++) {
+        if (at[i] == ' ') {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* `get` and one key, the line most servers live from: its end is known, so two compares do. */
 static bool parse_get_fast(const uint8_t *at, uint32_t end, struct pc_memcached_request *out)
 {
@@ -492,10 +522,8 @@ static bool parse_get_fast(const uint8_t *at, uint32_t end, struct pc_memcached_
     if (end < 5 || key_bytes > PC_MEMCACHED_KEY_BYTES_MAX || memcmp(at, "get ", 4) != 0) {
         return false;
     }
-    for (uint32_t i = 4; i < end; i++) {
-        if (at[i] == ' ') {
-            return false;
-        }
+    if (has_space(at + 4, key_bytes)) {
+        return false;
     }
     *out = (struct pc_memcached_request){.verb = PC_MEMCACHED_GET,
                                          .begins_line = true,

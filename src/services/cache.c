@@ -186,7 +186,7 @@ static enum pc_serve serve(struct pc_request *request, struct pc_lane *lane)
     case PC_MEMCACHED_GAT:
     case PC_MEMCACHED_GATS:
         return parsed->key_count == 1 && parsed->begins_line && parsed->ends_line
-                   ? pc_cache_serve_item(op, lane)
+                   ? pc_cache_serve_get(op, lane)
                    : pc_cache_serve_keys(op, lane);
     case PC_MEMCACHED_FLUSH_ALL:
         return pc_cache_serve_flush(op, lane);

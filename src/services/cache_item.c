@@ -28,6 +28,7 @@ bool pc_cache_find(struct pc_cache *cache, unsigned place, enum pc_memcached_ver
     return found;
 }
 
+/* On the owner's lane, for another's request: into the reserved reply, or held. */
 static void run_get(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
 {
     struct pc_cache *cache = pc_cache_of(op);
@@ -38,21 +39,45 @@ static void run_get(struct pc_cache_op *op, unsigned place, struct pc_lane *ther
     if (!op->found) {
         return;
     }
-    uint8_t *into = op->into;
-    if (into == NULL && value.value_bytes < PC_VALUE_HOLD_BYTES) {
-        /* On the connection's own lane, END included, so that one reservation is the answer. */
-        into = op->into = pc_reply_reserve(
-            op->request, pc_cache_value_bytes_max(key.bytes, value.value_bytes) + 5);
-        op->no_memory = into == NULL;
-    } else if (into == NULL || value.value_bytes > op->room_bytes) {
-        into = NULL;
+    if (value.value_bytes > COPY_BYTES_MAX) {
         op->hold = pc_cache_hold_take(cache, place, &value);
         op->no_memory = op->hold == NULL;
+        return;
     }
-    if (into != NULL) {
-        op->reply_bytes = (uint32_t)pc_cache_value_print(cache, into, key.at, key.bytes, &value,
-                                                         pc_cache_tells_cas(op->parsed.verb));
+    op->reply_bytes = (uint32_t)pc_cache_value_print(cache, op->into, key.at, key.bytes, &value,
+                                                     pc_cache_tells_cas(op->parsed.verb));
+}
+
+/* get of one key in a slice of our own, the request most servers live from: found, printed and
+ * committed in one go. False: the value is to be held, and run_get does it. */
+static bool get_near(struct pc_cache_op *op, struct pc_lane *lane, enum pc_serve *out_served)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    const struct pc_key key = pc_cache_key(op);
+    struct pc_value value;
+    if (!pc_cache_find(cache, op->place, op->parsed.verb, &key, op->expiry, pc_lane_second(lane),
+                       &value)) {
+        *out_served = pc_cache_say(op, PC_MEMCACHED_SAY_END);
+        return true;
     }
+    if (PC_UNLIKELY(value.value_bytes >= PC_VALUE_HOLD_BYTES)) {
+        op->found = true;
+        op->hold = pc_cache_hold_take(cache, op->place, &value);
+        op->no_memory = op->hold == NULL;
+        return false;
+    }
+    uint8_t *into =
+        pc_reply_reserve(op->request, pc_cache_value_bytes_max(key.bytes, value.value_bytes) + 5);
+    if (PC_UNLIKELY(into == NULL)) {
+        *out_served = PC_HANG_UP;
+        return true;
+    }
+    const size_t bytes = pc_cache_value_print(cache, into, key.at, key.bytes, &value,
+                                              pc_cache_tells_cas(op->parsed.verb));
+    memcpy(into + bytes, "END\r\n", 5);
+    pc_reply_commit(op->request, bytes + 5);
+    *out_served = PC_SERVED;
+    return true;
 }
 
 static enum pc_serve answer_get(struct pc_cache_op *op)
@@ -216,11 +241,6 @@ static enum pc_serve answer_count(struct pc_cache_op *op)
 static enum pc_serve answer(struct pc_cache_op *op)
 {
     switch (op->parsed.verb) {
-    case PC_MEMCACHED_GET:
-    case PC_MEMCACHED_GETS:
-    case PC_MEMCACHED_GAT:
-    case PC_MEMCACHED_GATS:
-        return answer_get(op);
     case PC_MEMCACHED_DELETE:
         return pc_cache_say(op, op->found ? PC_MEMCACHED_SAY_DELETED : PC_MEMCACHED_SAY_NOT_FOUND);
     case PC_MEMCACHED_TOUCH:
@@ -238,11 +258,6 @@ static enum pc_serve answer(struct pc_cache_op *op)
 static pc_cache_run_fn *run_of(const struct pc_cache_op *op)
 {
     switch (op->parsed.verb) {
-    case PC_MEMCACHED_GET:
-    case PC_MEMCACHED_GETS:
-    case PC_MEMCACHED_GAT:
-    case PC_MEMCACHED_GATS:
-        return run_get;
     case PC_MEMCACHED_DELETE:
         return run_delete;
     case PC_MEMCACHED_TOUCH:
@@ -269,18 +284,7 @@ static enum pc_serve begin(struct pc_cache_op *op, struct pc_lane *lane)
     pc_cache_run_fn *run = run_of(op);
     op->stage = STAGE_ASKED;
     op->expiry = pc_cache_expiry(op->parsed.exptime, lane);
-    if (PC_LIKELY(pc_cache_at_hand(op, op->place, run, lane))) {
-        return PC_SERVED;
-    }
-    if (run == run_get) {
-        op->room_bytes = COPY_BYTES_MAX;
-        op->into = pc_reply_reserve(
-            op->request, pc_cache_value_bytes_max(op->parsed.key_bytes, COPY_BYTES_MAX) + 5);
-        if (op->into == NULL) {
-            return PC_HANG_UP;
-        }
-    }
-    return pc_cache_post(op, op->place, run) ? PC_SERVED : wait_for(op);
+    return pc_cache_ask(op, op->place, run, lane) ? PC_SERVED : wait_for(op);
 }
 
 /* An append that needs more room than one segment has may have to be asked again. */
@@ -304,4 +308,29 @@ enum pc_serve pc_cache_serve_item(struct pc_cache_op *op, struct pc_lane *lane)
         served = ask_again(op, lane);
     }
     return served == PC_SERVED ? answer(op) : served;
+}
+
+enum pc_serve pc_cache_serve_get(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    if (op->stage == STAGE_BEGIN) {
+        op->stage = STAGE_ASKED;
+        op->expiry = pc_cache_expiry(op->parsed.exptime, lane);
+        if (PC_LIKELY(pc_owners_enter(cache->owners, op->place, lane))) {
+            enum pc_serve served;
+            pc_cache_due(cache, op->place, lane);
+            const bool done = get_near(op, lane, &served);
+            pc_owners_leave(cache->owners, op->place);
+            return done ? served : answer_get(op);
+        }
+        op->into = pc_reply_reserve(
+            op->request, pc_cache_value_bytes_max(op->parsed.key_bytes, COPY_BYTES_MAX) + 5);
+        if (op->into == NULL) {
+            return PC_HANG_UP;
+        }
+        if (!pc_cache_post(op, op->place, run_get)) {
+            return PC_WAITING;
+        }
+    }
+    return answer_get(op);
 }

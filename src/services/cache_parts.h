@@ -89,10 +89,8 @@ struct pc_cache_op {
     uint8_t room_rounds;
     uint8_t status; /* enum pc_slice_status */
     bool found;
-    bool no_memory; /* the value was there and could not be sent */
-    uint8_t
-        *into; /* reserved reply space; NULL: on the connection's lane, reserve what is needed */
-    uint32_t room_bytes;
+    bool no_memory;       /* the value was there and could not be sent */
+    uint8_t *into;        /* reply space reserved for an answer from another lane */
     uint32_t reply_bytes; /* printed at `into` */
     uint64_t number;
     struct pc_cache_hold *hold;
@@ -158,6 +156,7 @@ enum pc_serve pc_cache_say(const struct pc_cache_op *op, enum pc_memcached_reply
 
 /* serve of each kind of request. */
 enum pc_serve pc_cache_serve_refusal(struct pc_cache_op *op);
+enum pc_serve pc_cache_serve_get(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_item(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_keys(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_body(struct pc_cache_op *op, struct pc_lane *lane);
