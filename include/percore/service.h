@@ -187,7 +187,8 @@ unsigned pc_runtime_connections(const struct pc_runtime *);
 unsigned pc_runtime_connections_on(const struct pc_runtime *, unsigned core_index);
 
 /* Replies. Lane: the request's. The first open request writes straight to the send queue.
- * copy and share: -ENOMEM over the reply cap: then return PC_HANG_UP.
+ * copy and share: -ENOMEM over the reply cap (looked at when a block is full): then return
+ * PC_HANG_UP.
  * reserve: `count_max` contiguous bytes (PC_RESERVE_BYTES_MAX at most), which stay put until the
  * commit, also while calls are out; NULL over the cap. One reservation at a time.
  * share: the bytes themselves are sent; `hold` is released when the kernel has the last one. */

@@ -393,6 +393,9 @@ static void conn_finish(struct pc_conn *conn, bool more)
     if (!conn_send(conn)) {
         return;
     }
+    if (PC_LIKELY(!more && !conn->readable && pc_exchange_quiet(exchange) && !core->draining)) {
+        return;
+    }
     if (!more && pc_exchange_over(exchange)) {
         if (exchange->stopped && !exchange->ended) {
             conn_linger(conn);

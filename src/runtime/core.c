@@ -193,17 +193,19 @@ static void phase_run(struct pc_core *core)
             core->accepting |= core->listeners[i].waiting;
         }
     }
-    struct pc_list batch;
-    pc_list_init(&batch);
-    pc_list_splice(&batch, &core->ready);
-    struct pc_list *node;
-    while ((node = pc_list_take(&batch)) != NULL) {
+    /* Those that want to run again come behind the last of now. */
+    struct pc_list *last = core->ready.prev;
+    struct pc_list *node = NULL;
+    while (node != last && (node = pc_list_take(&core->ready)) != NULL) {
         pc_conn_run(PC_CONTAINER_OF(node, struct pc_conn, ready));
     }
 }
 
 static void phase_timers(struct pc_core *core)
 {
+    if (pc_wheel_empty(&core->lane.wheel)) {
+        return;
+    }
     unsigned fired =
         pc_wheel_advance(&core->lane.wheel, core->lane.now_ns, &core->lane, PC_LETTER_BUDGET);
     if (fired > 0) {
@@ -373,7 +375,8 @@ static void rest(struct pc_core *core)
     }
     core->sleeping = true;
     pc_count(&core->lane.counters->sleeps);
-    uint64_t due_ns = pc_wheel_next_ns(&core->lane.wheel);
+    uint64_t due_ns =
+        pc_wheel_empty(&core->lane.wheel) ? PC_FOREVER : pc_wheel_next_ns(&core->lane.wheel);
     if (core->lane.service->place_step != NULL) {
         uint64_t step_ns = core->lane.now_ns + PC_STEP_IDLE_NS;
         due_ns = due_ns < step_ns ? due_ns : step_ns;

@@ -60,6 +60,7 @@ static struct pc_slot *slot_borrow(struct pc_exchange *exchange, struct pc_lane 
     }
     slot->next = NULL;
     slot->exchange = exchange;
+    slot->chain = &slot->replies;
     slot->request.session = session_of(exchange);
     slot->request.body_bytes = 0;
     slot->request.class_index = 0;
@@ -255,6 +256,11 @@ static void swallow(struct pc_exchange *exchange)
 
 /* ---- Ending slots ---- */
 
+static void slot_becomes_first(struct pc_exchange *exchange, struct pc_slot *slot)
+{
+    slot->chain = exchange->mute ? &slot->replies : &exchange->output;
+}
+
 static void retire_head(struct pc_exchange *exchange, struct pc_lane *lane)
 {
     struct pc_slot *slot = exchange->head;
@@ -282,8 +288,11 @@ static void retire(struct pc_exchange *exchange, struct pc_lane *lane)
     while (exchange->head != NULL && exchange->head->state == PC_SLOT_DONE) {
         retire_head(exchange, lane);
         struct pc_slot *head = exchange->head;
-        if (head != NULL && head->replies.head != NULL && !exchange->mute) {
-            pc_chain_splice(&exchange->output, &head->replies, &lane->blocks);
+        if (head != NULL) {
+            if (head->replies.head != NULL && !exchange->mute) {
+                pc_chain_splice(&exchange->output, &head->replies, &lane->blocks);
+            }
+            slot_becomes_first(exchange, head);
         }
     }
 }
@@ -412,6 +421,7 @@ static void slot_open(struct pc_exchange *exchange, struct pc_slot *slot, size_t
     exchange->open_count++;
     if (exchange->tail == NULL) {
         exchange->head = slot;
+        slot_becomes_first(exchange, slot);
     } else {
         exchange->tail->next = slot;
     }
@@ -465,21 +475,24 @@ struct budget {
     uint64_t until_ns;
 };
 
-static bool budget_spent(struct budget *budget, const struct pc_slot *slot, struct pc_lane *lane)
+static bool budget_clock(struct budget *budget, struct pc_lane *lane)
 {
-    const struct pc_service *service = lane->service;
-    bool light =
-        service->classes == NULL || service->classes[slot->request.class_index].weight == PC_LIGHT;
-    if (PC_LIKELY(light) && ++budget->light_count < PC_CLOCK_BATCH) {
-        return false;
-    }
-    budget->light_count = 0;
     lane->heavy = true;
     uint64_t now_ns = lane->kernel->clock_ns(lane->kernel);
     if (budget->until_ns == 0) {
         budget->until_ns = now_ns + PC_RUN_NS_MAX;
     }
     return now_ns >= budget->until_ns;
+}
+
+static bool budget_spent(struct budget *budget, const struct pc_slot *slot, struct pc_lane *lane)
+{
+    bool light =
+        lane->all_light || lane->service->classes[slot->request.class_index].weight == PC_LIGHT;
+    if (PC_LIKELY(light) && ++budget->light_count % PC_CLOCK_BATCH != 0) {
+        return false;
+    }
+    return budget_clock(budget, lane);
 }
 
 static bool serve_batch(struct pc_exchange *exchange, struct pc_lane *lane, struct budget *budget)
@@ -524,6 +537,7 @@ static bool serve_straight(struct pc_exchange *exchange, struct pc_lane *lane,
     }
     struct pc_block *input = exchange->input;
     exchange->head = exchange->tail = slot;
+    slot_becomes_first(exchange, slot);
     exchange->open_count = 1;
     slot->input = input;
     input->refs++;
@@ -569,13 +583,14 @@ enum pc_run pc_exchange_run(struct pc_exchange *exchange, struct pc_lane *lane)
         swallow(exchange);
     }
     enum pc_run run = PC_RUN_DONE;
+    bool all_served = false;
     if (exchange->head != NULL) {
         resume(exchange, lane);
-    } else if (!lane->service->parses_ahead && may_parse(exchange) &&
-               !serve_straight(exchange, lane, &budget)) {
-        run = PC_RUN_BUDGET;
+    } else if (!lane->service->parses_ahead && may_parse(exchange)) {
+        run = serve_straight(exchange, lane, &budget) ? PC_RUN_DONE : PC_RUN_BUDGET;
+        all_served = exchange->begin == exchange->end && exchange->head == NULL;
     }
-    while (run == PC_RUN_DONE) {
+    while (run == PC_RUN_DONE && !all_served) {
         if (PC_UNLIKELY(exchange->swallow > 0)) {
             swallow(exchange);
         }
@@ -664,6 +679,9 @@ void pc_exchange_end_of_input(struct pc_exchange *exchange)
 void pc_exchange_abort(struct pc_exchange *exchange, struct pc_lane *lane)
 {
     exchange->ended = exchange->mute = exchange->stopped = true;
+    if (exchange->head != NULL) {
+        exchange->head->chain = &exchange->head->replies;
+    }
     /* Not cleared: the owner of a key may be writing to a reservation. */
     exchange->reply_bytes -= exchange->output.bytes;
     pc_chain_consume(&exchange->output, exchange->output.bytes, lane, &lane->blocks);
@@ -743,16 +761,9 @@ bool pc_request_settled(const struct pc_request *request, int32_t place)
 
 /* ---- Replies ---- */
 
-/* Where the request writes: the send queue if it is first. */
-static struct pc_chain *reply_chain(struct pc_slot *slot, struct pc_exchange *exchange)
+static struct pc_chain *reply_chain(struct pc_slot *slot)
 {
-    if (PC_LIKELY(slot == exchange->head && !exchange->mute)) {
-        return &exchange->output;
-    }
-    if (PC_PLANTED(PC_BUG_SWAPPED_REPLIES) && !exchange->mute) {
-        return &exchange->output;
-    }
-    return &slot->replies;
+    return PC_PLANTED(PC_BUG_SWAPPED_REPLIES) ? &slot->exchange->output : slot->chain;
 }
 
 static bool reply_fits(const struct pc_exchange *exchange, size_t count)
@@ -769,6 +780,9 @@ static size_t reply_usual(const struct pc_chain *chain, const struct pc_exchange
 static int reply_copy_slow(struct pc_exchange *exchange, struct pc_chain *chain, const void *bytes,
                            size_t count)
 {
+    if (!reply_fits(exchange, count)) {
+        return -ENOMEM;
+    }
     const uint8_t *from = bytes;
     while (count > 0) {
         size_t piece = pc_min_size(count, PC_BLOCK_BYTES_USUAL);
@@ -790,15 +804,13 @@ int pc_reply_copy(struct pc_request *request, const void *bytes, size_t count)
 {
     struct pc_slot *slot = slot_of(request);
     struct pc_exchange *exchange = slot->exchange;
-    struct pc_chain *chain = reply_chain(slot, exchange);
+    struct pc_chain *chain = reply_chain(slot);
     PC_ASSERT(!chain->reserved);
-    if (PC_UNLIKELY(!reply_fits(exchange, count))) {
-        return -ENOMEM;
-    }
     struct pc_block *tail = chain->tail;
     if (PC_LIKELY(tail != NULL && pc_block_room(tail) >= count)) {
         memcpy(tail->data + tail->end, bytes, count);
-        pc_chain_commit(chain, count);
+        tail->end += count;
+        chain->bytes += count;
         exchange->reply_bytes += count;
         return 0;
     }
@@ -809,7 +821,7 @@ void *pc_reply_reserve(struct pc_request *request, size_t count_max)
 {
     struct pc_slot *slot = slot_of(request);
     struct pc_exchange *exchange = slot->exchange;
-    struct pc_chain *chain = reply_chain(slot, exchange);
+    struct pc_chain *chain = reply_chain(slot);
     PC_ASSERT(count_max <= PC_RESERVE_BYTES_MAX && !chain->reserved);
     if (!reply_fits(exchange, count_max)) {
         return NULL;
@@ -841,7 +853,7 @@ int pc_reply_share(struct pc_request *request, struct pc_view view, struct pc_ho
     if (!reply_fits(exchange, view.count)) {
         return -ENOMEM;
     }
-    struct pc_chain *chain = reply_chain(slot, exchange);
+    struct pc_chain *chain = reply_chain(slot);
     PC_ASSERT(!chain->reserved);
     int outcome = pc_chain_share(chain, view, hold, &exchange->lane->blocks);
     if (outcome == 0) {

@@ -31,6 +31,8 @@ struct pc_slot {
     struct pc_request request;
     struct pc_exchange *exchange;
     struct pc_slot *next;
+    struct pc_chain
+        *chain; /* where it writes: its own replies, or the send queue when it is first */
     struct pc_chain replies;
     struct pc_block *input; /* holds request.input, one reference */
     struct pc_block *extra;
@@ -96,6 +98,13 @@ bool pc_exchange_runnable(const struct pc_exchange *exchange);
 
 /* Nothing is open, nothing waits to be sent, no request is begun. */
 bool pc_exchange_idle(const struct pc_exchange *exchange);
+
+/* All it was sent is answered and gone, and more may come: nothing to decide. */
+static inline bool pc_exchange_quiet(const struct pc_exchange *exchange)
+{
+    return exchange->head == NULL && exchange->input == NULL && exchange->output.head == NULL &&
+           !exchange->ended && !exchange->stopped && exchange->swallow == 0;
+}
 
 /* Nothing will ever be sent again: it may be closed. */
 bool pc_exchange_over(const struct pc_exchange *exchange);

@@ -19,6 +19,11 @@ void pc_lane_init(struct pc_lane *lane, struct pc_runtime *runtime, enum pc_lane
     lane->app = runtime->app;
     lane->reply_bytes_max = runtime->config.reply_bytes_max;
     lane->counters = counters;
+    lane->all_light = true;
+    for (unsigned i = 0; runtime->service->classes != NULL && i < runtime->service->class_count;
+         i++) {
+        lane->all_light &= runtime->service->classes[i].weight == PC_LIGHT;
+    }
     pc_block_pool_init(&lane->blocks);
     pc_wheel_init(&lane->wheel, pc_lane_tick(lane));
 }

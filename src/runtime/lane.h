@@ -28,7 +28,8 @@ struct pc_lane {
     unsigned index; /* among all lanes of the runtime */
     /* Connections change lanes while they run: their input must not share blocks. */
     bool input_alone;
-    bool heavy; /* this turn did more than light requests */
+    bool all_light; /* no class of the service is heavy */
+    bool heavy;     /* this turn did more than light requests */
     struct pc_runtime *runtime;
     const struct pc_kernel *kernel;
     const struct pc_service *service;

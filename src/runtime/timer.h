@@ -60,6 +60,17 @@ unsigned pc_wheel_advance(struct pc_wheel *wheel, uint64_t now_ns, struct pc_lan
  * first due time, at most PC_WHEEL_LEVELS times for any one timer.  Core: owner. */
 uint64_t pc_wheel_next_ns(struct pc_wheel *wheel);
 
+/* No timer is armed, for certain; false says nothing.  Core: owner. */
+static inline bool pc_wheel_empty(const struct pc_wheel *wheel)
+{
+    uint64_t occupied = 0;
+    for (unsigned i = 0; i < PC_WHEEL_LEVELS; i++) {
+        occupied |= wheel->occupied[i];
+    }
+    return occupied == 0 && wheel->far == NULL && wheel->late == NULL && wheel->firing == NULL &&
+           wheel->moving == NULL;
+}
+
 /* Core: owner. */
 static inline bool pc_timer_armed(const struct pc_timer *timer)
 {
