@@ -93,6 +93,18 @@ def redis():
             yield f"redis://{path}"
 
 
+@contextlib.contextmanager
+def percore(command, *flags):
+    """`percore echo` or `percore cache` on a unix socket."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "percore.sock")
+        where = ["-l", f"unix:{path}"] if command == "echo" else ["-s", path]
+        user = ["-u", "root"] if command == "cache" and os.geteuid() == 0 else []
+        with process(PERCORE, command, *where, *user, *flags):
+            wait_for(lambda: os.path.exists(path) and connects(path), f"percore {command}'s start")
+            yield f"{'frame' if command == 'echo' else 'memcached'}://{path}"
+
+
 class Invented:
     """A server on 127.0.0.1 that answers each connection by `talk(connection)`, in threads."""
 
@@ -197,6 +209,23 @@ class Servers(unittest.TestCase):
             self.check_counts(counts)
             self.assertGreater(counts["stamps_alone"], 0)
             self.assertEqual(counts["network_server_us"]["count"], counts["stamps_alone"])
+
+    def test_our_own_echo(self):
+        for model in ("per-core", "thread-pool", "thread-per-connection"):
+            with self.subTest(model=model), percore("echo", "--model", model, "-t", "2") as url:
+                code, counts = result(url, *QUICK, "--value-bytes", "16-3000", "--threads", "2")
+                self.assertEqual(code, FINE, counts["trouble"])
+                self.check_counts(counts)
+
+    def test_our_own_cache(self):
+        with percore("cache", "-t", "2") as url:
+            for words in (["--preset", "etc"], ["--preset", "tw52"], ["--preset", "tw23"],
+                          ["--mix", "get=1,mget=1,set=1,delete=1,append=1,gat=1,touch=1"],
+                          ["--closed", "--depth", "16"]):
+                with self.subTest(words=words):
+                    code, counts = result(url, *QUICK, *words, "--keys", "2000", "--threads", "2")
+                    self.assertEqual(code, FINE, counts["trouble"])
+                    self.check_counts(counts)
 
     def test_frames_carry_their_work(self):
         asked = []
