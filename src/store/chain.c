@@ -33,6 +33,10 @@ static uint64_t chunk_take(struct pc_slice *slice, unsigned stream, uint64_t lef
 enum pc_slice_status pc_chain_take_room(struct pc_slice *slice, unsigned stream, uint64_t bytes,
                                         uint32_t now, uint64_t *out_first)
 {
+    const enum pc_slice_status room = pc_balance_ask(slice, bytes, now);
+    if (room != PC_SLICE_OK) {
+        return room;
+    }
     uint64_t first = 0;
     uint64_t last = 0;
     for (uint64_t left = bytes; left != 0;) {

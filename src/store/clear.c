@@ -77,12 +77,16 @@ static uint32_t clear_entry(struct pc_slice *slice, uint64_t place, uint32_t now
     return pc_shape_item_bytes(shape);
 }
 
-static void clear_end(struct pc_slice *slice)
+static void clear_end(struct pc_slice *slice, uint32_t now)
 {
+    const bool evicted = slice->clearing.evicts;
     const uint32_t number = slice->clearing.segment;
     slice->clearing = (struct pc_clearing){0};
     if (slice->pool->segments[number].live_bytes == 0) {
-        slice->stats.eviction_age_seconds = slice->cleared_age;
+        if (evicted && slice->pool->segments[number].stream % PC_QUEUE_COUNT == PC_QUEUE_FRESH) {
+            slice->stats.eviction_age_seconds = slice->cleared_age;
+            pc_balance_evicted(slice, slice->cleared_age, now);
+        }
         pc_log_retire(slice, number);
     } else {
         pc_log_renew(slice, number);
@@ -95,7 +99,7 @@ unsigned pc_clear_some(struct pc_slice *slice, uint32_t now, unsigned budget)
         struct pc_clearing *clearing = &slice->clearing;
         const struct pc_segment *segment = &slice->pool->segments[clearing->segment];
         if (clearing->offset == segment->used_bytes || segment->live_bytes == 0) {
-            clear_end(slice);
+            clear_end(slice, now);
             break;
         }
         clearing->offset += clear_entry(

@@ -16,6 +16,8 @@ enum {
     PC_FRESH_SHARE_MAX = PC_SHARE_ONE / 5 * 4, /* likewise */
     PC_SHARE_STEP_MAX = 50,                    /* items' worth that one regret may move */
     PC_KEEP_PERCENT_MAX = 95,                  /* of a segment: each clearing gains something */
+    PC_PASS_PERCENT_MIN = 75,                  /* hot bytes that make a segment move as a whole */
+    PC_SURVEY_ENTRIES_MAX = 32,                /* looked at to find that out */
     PC_PASSES_MAX = 16,                        /* segments passed over for one that is cleared */
 };
 
@@ -80,38 +82,81 @@ static bool head_look(const struct pc_slice *slice, const struct pc_chunk *chunk
     return pc_index_find_place(index, hash, head, &out_look->at);
 }
 
-/* Values in chunks cool down once a round: when their first chunk is looked at. */
-static void cool_head(struct pc_look *look, uint64_t chunk_place)
+/* Colder by half. Values in chunks cool down once a round: when their first chunk is looked at. */
+static void cool_look(const struct pc_look *look, uint64_t entry_place)
 {
-    const struct pc_chain chain = pc_item_chain(look->item, look->shape);
-    if (pc_pair(chain.first) == chunk_place) {
-        const uint64_t slot = look->at.value;
+    const uint64_t slot = look->at.value;
+    const bool chunked = (look->shape & PC_ITEM_CHUNKED) != 0;
+    if (!chunked || pc_pair(pc_item_chain(look->item, look->shape).first) == entry_place) {
         const uint64_t halved = (uint64_t)(pc_slot_heat(slot) / 2) << PC_SLOT_HEAT_SHIFT;
         atomic_store_explicit(look->at.slot, (slot & ~PC_SLOT_HEAT_MASK) | halved,
                               memory_order_release);
     }
 }
 
-/* A segment with little in it but one hot chunk is not copied: it moves to the end of `kept` as a
- * whole. */
-static bool pass_over(struct pc_slice *slice, uint32_t number, uint32_t now)
+/* The look of a living entry's item, by way of its head if it is a chunk. */
+static bool entry_look(const struct pc_slice *slice, uint64_t place, struct pc_look *out_look)
+{
+    struct pc_item *item = pc_pool_at(slice->pool, place);
+    const uint32_t shape = pc_word_own(&item->shape);
+    if (pc_shape_key_bytes(shape) == 0) {
+        return head_look(slice, pc_pool_at(slice->pool, place), out_look);
+    }
+    const struct pc_index *index = &slice->index;
+    const uint64_t hash =
+        index->hash(pc_item_key(item, shape), pc_shape_key_bytes(shape), index->hash_seed);
+    out_look->item = item;
+    out_look->shape = shape;
+    return pc_index_find_place(index, hash, place, &out_look->at);
+}
+
+static bool entry_hot(const struct pc_slice *slice, const struct pc_look *look, uint32_t now)
+{
+    return pc_slot_heat(look->at.value) != 0 &&
+           !pc_expired(pc_word_own(&look->item->expiry), now) &&
+           !pc_slice_flushed(slice, pc_slot_place(look->at.value));
+}
+
+/* Visit the living entries of a segment that has few: `hot_bytes` of them, and with `cool` they are
+ * colder by half afterwards. False: there are too many to look at. */
+static bool survey(struct pc_slice *slice, uint32_t number, uint32_t now, bool cool,
+                   uint64_t *out_hot_bytes)
 {
     const struct pc_segment *segment = &slice->pool->segments[number];
-    const uint64_t place = pc_pool_place(slice->pool, number, 0);
-    const struct pc_chunk *chunk = pc_pool_at(slice->pool, place);
-    const uint32_t shape = pc_word_own(&chunk->shape);
-    if (pc_shape_key_bytes(shape) != 0 || (shape & PC_ITEM_DEAD) != 0 ||
-        (uint64_t)pc_chunk_entry_bytes(chunk) * 100 <
-            (uint64_t)slice->pool->segment_bytes * PC_KEEP_PERCENT_MAX ||
-        pc_slice_flushed(slice, place)) {
+    uint64_t hot_bytes = 0;
+    uint32_t offset = 0;
+    for (unsigned i = 0; offset < segment->used_bytes; i++) {
+        const uint64_t place = pc_pool_place(slice->pool, number, offset);
+        const uint32_t bytes = pc_entry_bytes(pc_pool_at(slice->pool, place));
+        const struct pc_item *entry = pc_pool_at(slice->pool, place);
+        struct pc_look look;
+        offset += bytes;
+        if (i == PC_SURVEY_ENTRIES_MAX) {
+            return false;
+        }
+        if ((pc_word_own(&entry->shape) & PC_ITEM_DEAD) != 0 || !entry_look(slice, place, &look) ||
+            !entry_hot(slice, &look, now)) {
+            continue;
+        }
+        hot_bytes += bytes;
+        if (cool) {
+            cool_look(&look, place);
+        }
+    }
+    *out_hot_bytes = hot_bytes;
+    return true;
+}
+
+/* A segment with little in it but large values that are read is not copied: as a whole it moves to
+ * the end of `kept`. */
+static bool pass_over(struct pc_slice *slice, uint32_t number, uint32_t now)
+{
+    const uint64_t enough = (uint64_t)slice->pool->segment_bytes * PC_PASS_PERCENT_MIN / 100;
+    uint64_t hot_bytes;
+    if (!survey(slice, number, now, false, &hot_bytes) || hot_bytes < enough) {
         return false;
     }
-    struct pc_look look;
-    if (!head_look(slice, chunk, &look) || pc_slot_heat(look.at.value) == 0 ||
-        pc_expired(segment->expiry_max, now)) {
-        return false;
-    }
-    cool_head(&look, place);
+    (void)survey(slice, number, now, true, &hot_bytes);
     pc_log_requeue(slice, number, PC_QUEUE_KEPT);
     return true;
 }
@@ -143,11 +188,12 @@ bool pc_evict_one(struct pc_slice *slice, uint32_t now)
             (void)pc_clear_some(slice, now, UINT32_MAX);
         }
         pc_log_reap(slice);
-        if (slice->ready_count > PC_READY_SPARE || pc_pool_has_free(slice->pool)) {
+        const bool pool_serves = pc_pool_has_free(slice->pool) && !pc_balance_leaves(slice);
+        if (slice->ready_count > PC_READY_SPARE || pool_serves) {
             return true;
         }
         if (!pc_evict_begin(slice, now)) {
-            return slice->ready_count > PC_READY_SPARE || pc_pool_has_free(slice->pool);
+            return slice->ready_count > PC_READY_SPARE;
         }
     }
 }
@@ -232,7 +278,7 @@ bool pc_evict_keep_chunk(struct pc_slice *slice, struct pc_chunk *chunk, uint64_
     chain_relink(slice, &head, place, into);
     pc_chain_close(head.at.bucket);
     pc_chain_expire_at(slice, into, expiry);
-    cool_head(&head, into);
+    cool_look(&head, into);
     pc_word_store(&chunk->shape, PC_ITEM_DEAD);
     pc_log_drop(slice, place, bytes);
     slice->clearing.kept_bytes += bytes;

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define PC_EXTENT_SHRUNK (UINT64_C(1) << 32)
+
 enum {
     PC_INDEX_CHARGE_BYTES = 16 * 1024, /* the pool hears of growth in steps of this */
     PC_INDEX_SHRINK_ITEMS = 2,         /* mean below which buckets are joined again */
@@ -56,14 +58,33 @@ static inline void slot_store(_Atomic uint64_t *slot, uint64_t value)
     atomic_store_explicit(slot, value, memory_order_release);
 }
 
+static uint64_t extent_of(const struct pc_index *index)
+{
+    return atomic_load_explicit(&index->extent, memory_order_relaxed);
+}
+
 static void account(struct pc_index *index)
 {
     const uint64_t bytes = (pc_index_bytes(index) + PC_INDEX_CHARGE_BYTES - 1) &
                            ~(uint64_t)(PC_INDEX_CHARGE_BYTES - 1);
     if (bytes > index->charged_bytes) {
         pc_pool_charge(index->pool, bytes - index->charged_bytes);
-        index->charged_bytes = bytes;
+    } else if (bytes < index->charged_bytes) {
+        pc_pool_discharge(index->pool, index->charged_bytes - bytes);
     }
+    index->charged_bytes = bytes;
+}
+
+static size_t bucket_table_bytes(uint32_t table)
+{
+    const size_t count = (size_t)PC_INDEX_BUCKETS_FIRST << (table == 0 ? 0 : table - 1);
+    return count * sizeof(struct pc_bucket);
+}
+
+static size_t overflow_table_bytes(uint32_t table)
+{
+    const size_t count = (size_t)PC_INDEX_OVERFLOWS_FIRST << (table == 0 ? 0 : table - 1);
+    return count * sizeof(struct pc_overflow);
 }
 
 /* Map the table that node `number` lies in. */
@@ -78,8 +99,7 @@ static bool table_ready(struct pc_index *index, uint32_t number)
         return true;
     }
     const struct pc_memory *memory = index->pool->memory;
-    const size_t count = (size_t)PC_INDEX_BUCKETS_FIRST << (table == 0 ? 0 : table - 1);
-    void *at = memory->map(memory->ctx, count * sizeof(struct pc_bucket));
+    void *at = memory->map(memory->ctx, bucket_table_bytes(table));
     atomic_store_explicit(&index->tables[table], at, memory_order_release);
     return at != NULL;
 }
@@ -95,8 +115,7 @@ static bool overflow_table_ready(struct pc_index *index, uint32_t number)
         return true;
     }
     const struct pc_memory *memory = index->pool->memory;
-    const size_t count = (size_t)PC_INDEX_OVERFLOWS_FIRST << (table == 0 ? 0 : table - 1);
-    void *at = memory->map(memory->ctx, count * sizeof(struct pc_overflow));
+    void *at = memory->map(memory->ctx, overflow_table_bytes(table));
     atomic_store_explicit(&index->overflows[table], at, memory_order_release);
     return at != NULL;
 }
@@ -113,7 +132,7 @@ int pc_index_init(struct pc_index *index, struct pc_pool *pool, pc_key_hash_fn *
     if (!table_ready(index, 0)) {
         return -ENOMEM;
     }
-    atomic_init(&index->bucket_count, PC_INDEX_BUCKETS_FIRST);
+    atomic_init(&index->extent, PC_INDEX_BUCKETS_FIRST);
     account(index);
     return 0;
 }
@@ -122,17 +141,14 @@ void pc_index_fini(struct pc_index *index)
 {
     const struct pc_memory *memory = index->pool->memory;
     for (uint32_t i = 0; i < PC_INDEX_TABLES_MAX; i++) {
-        const size_t doubled = (size_t)1 << (i == 0 ? 0 : i - 1);
         struct pc_bucket *buckets = atomic_load_explicit(&index->tables[i], memory_order_relaxed);
         if (buckets != NULL) {
-            memory->unmap(memory->ctx, buckets,
-                          doubled * PC_INDEX_BUCKETS_FIRST * sizeof(struct pc_bucket));
+            memory->unmap(memory->ctx, buckets, bucket_table_bytes(i));
         }
         struct pc_overflow *nodes =
             atomic_load_explicit(&index->overflows[i], memory_order_relaxed);
         if (nodes != NULL) {
-            memory->unmap(memory->ctx, nodes,
-                          doubled * PC_INDEX_OVERFLOWS_FIRST * sizeof(struct pc_overflow));
+            memory->unmap(memory->ctx, nodes, overflow_table_bytes(i));
         }
     }
     pc_pool_discharge(index->pool, index->charged_bytes);
@@ -140,8 +156,7 @@ void pc_index_fini(struct pc_index *index)
 
 uint64_t pc_index_bytes(const struct pc_index *index)
 {
-    return (uint64_t)atomic_load_explicit(&index->bucket_count, memory_order_relaxed) *
-               sizeof(struct pc_bucket) +
+    return (uint64_t)pc_index_bucket_count(index) * sizeof(struct pc_bucket) +
            (uint64_t)(index->overflow_end - 1) * sizeof(struct pc_overflow);
 }
 
@@ -398,7 +413,7 @@ static bool overflow_room(struct pc_index *index, unsigned count)
 
 bool pc_index_grow(struct pc_index *index)
 {
-    const uint32_t count = atomic_load_explicit(&index->bucket_count, memory_order_relaxed);
+    const uint32_t count = pc_index_bucket_count(index);
     if (index->item_count <= (uint64_t)count * PC_INDEX_ITEMS_PER_BUCKET || count == UINT32_MAX) {
         return false;
     }
@@ -408,11 +423,14 @@ bool pc_index_grow(struct pc_index *index)
         return false;
     }
     struct pc_bucket *into = pc_index_bucket_at(index, count);
+    if (atomic_load_explicit(&into->version, memory_order_relaxed) < index->version_floor) {
+        atomic_store_explicit(&into->version, index->version_floor, memory_order_release);
+    }
     pc_chain_open(from);
     pc_chain_open(into);
     move_slots(index, from, into, count, count + 1);
     /* Release, within the odd windows: a peek that saw the old count re-reads it at its end. */
-    atomic_store_explicit(&index->bucket_count, count + 1, memory_order_release);
+    atomic_store_explicit(&index->extent, extent_of(index) + 1, memory_order_release);
     pc_chain_close(into);
     pc_chain_close(from);
     index->split_count++;
@@ -420,9 +438,44 @@ bool pc_index_grow(struct pc_index *index)
     return true;
 }
 
+/* With no overflow in use their memory goes back too. */
+static void release_overflows(struct pc_index *index)
+{
+    const struct pc_memory *memory = index->pool->memory;
+    for (uint32_t i = 0; i < PC_INDEX_TABLES_MAX; i++) {
+        struct pc_overflow *nodes =
+            atomic_load_explicit(&index->overflows[i], memory_order_relaxed);
+        if (nodes != NULL) {
+            memory->release(memory->ctx, nodes, overflow_table_bytes(i));
+        }
+    }
+    index->overflow_end = 1;
+    index->overflow_free = 0;
+}
+
+/* Buckets from `count` on are gone: give their memory back when a whole step of it is unused. A
+ * stale reader finds zeros there, and then that the index has shrunk. */
+static void release_end(struct pc_index *index, uint32_t count)
+{
+    const struct pc_memory *memory = index->pool->memory;
+    const uint32_t step = PC_INDEX_CHARGE_BYTES / sizeof(struct pc_bucket);
+    const uint32_t version =
+        atomic_load_explicit(&pc_index_bucket_at(index, count)->version, memory_order_relaxed);
+    if (version > index->version_floor) {
+        index->version_floor = version;
+    }
+    if (count % step == 0) {
+        memory->release(memory->ctx, pc_index_bucket_at(index, count), PC_INDEX_CHARGE_BYTES);
+        if (index->overflow_used == 0) {
+            release_overflows(index);
+        }
+        account(index);
+    }
+}
+
 bool pc_index_shrink(struct pc_index *index)
 {
-    const uint32_t count = atomic_load_explicit(&index->bucket_count, memory_order_relaxed);
+    const uint32_t count = pc_index_bucket_count(index);
     if (count <= PC_INDEX_BUCKETS_FIRST ||
         index->item_count >= (uint64_t)count * PC_INDEX_SHRINK_ITEMS) {
         return false;
@@ -437,8 +490,10 @@ bool pc_index_shrink(struct pc_index *index)
     pc_chain_open(into);
     pc_chain_open(from);
     move_slots(index, from, into, pc_index_bucket_number(count - 1, count - 1), count - 1);
-    atomic_store_explicit(&index->bucket_count, count - 1, memory_order_release);
+    atomic_store_explicit(&index->extent, extent_of(index) - 1 + PC_EXTENT_SHRUNK,
+                          memory_order_release);
     pc_chain_close(from);
     pc_chain_close(into);
+    release_end(index, count - 1);
     return true;
 }

@@ -8,8 +8,8 @@
  *
  * Linear hashing (Litwin 1980): the table grows by one bucket at a time, so there is never an old
  * table beside a new one and memory follows the number of items. With 8 items a bucket in the mean,
- * and 3-slot overflows for those that have more, an item costs 11.1 to 11.5 bytes at any size of the
- * table; docs/decisions/0101 has the arithmetic.
+ * and 3-slot overflows for those that have more, an item costs 11.1 to 11.5 bytes at any size of
+ * the table; docs/decisions/0101 has the arithmetic.
  *
  * Owner    The slice's core; other cores read by copy and check: the version of a bucket stands for
  *          its whole chain and is odd while anything in it, or in an item it leads to, changes.
@@ -65,7 +65,7 @@ struct pc_index {
      * as all before it. */
     _Atomic(struct pc_bucket *) tables[PC_INDEX_TABLES_MAX];
     _Atomic(struct pc_overflow *) overflows[PC_INDEX_TABLES_MAX];
-    _Atomic uint32_t bucket_count;
+    _Atomic uint64_t extent; /* bucket count, and above it how often it shrank */
 
     /* The owner's. */
     struct pc_pool *pool;
@@ -73,6 +73,7 @@ struct pc_index {
     uint64_t hash_seed;
     uint64_t item_count;
     uint64_t charged_bytes;
+    uint32_t version_floor; /* no bucket that comes back starts below a version it had */
     uint64_t split_count;
     uint32_t overflow_end;  /* nodes from here on were never used */
     uint32_t overflow_free; /* list of nodes, by `overflow` */
@@ -154,10 +155,14 @@ static inline struct pc_overflow *pc_index_overflow_at(const struct pc_index *in
     return atomic_load_explicit(&index->overflows[table], memory_order_acquire) + offset;
 }
 
+static inline uint32_t pc_index_bucket_count(const struct pc_index *index)
+{
+    return (uint32_t)atomic_load_explicit(&index->extent, memory_order_relaxed);
+}
+
 static inline struct pc_bucket *pc_index_bucket(const struct pc_index *index, uint64_t hash)
 {
-    const uint32_t count = atomic_load_explicit(&index->bucket_count, memory_order_relaxed);
-    return pc_index_bucket_at(index, pc_index_bucket_number(hash, count));
+    return pc_index_bucket_at(index, pc_index_bucket_number(hash, pc_index_bucket_count(index)));
 }
 
 /* Around every change of a chain, or of a byte of an item that a slot of it leads to: the version

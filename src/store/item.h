@@ -55,6 +55,7 @@ enum pc_item_bit {
 
 enum {
     PC_ITEM_HEADER_BYTES = 12,
+    PC_ITEM_OPTION_BYTES_MAX = 12, /* flags and wide cas */
     PC_ITEM_BITS = 0x7f00,
     PC_ITEM_VALUE_SHIFT = 15,
     PC_ITEM_VALUE_BYTES_MAX = (1 << 17) - 1,
@@ -162,6 +163,15 @@ static inline uint64_t pc_item_value_bytes(const struct pc_item *item, uint32_t 
 static inline uint32_t pc_chunk_entry_bytes(const struct pc_chunk *chunk)
 {
     return (uint32_t)sizeof(*chunk) + pc_word_align(pc_word_own(&chunk->bytes));
+}
+
+/* Bytes of whatever lies there, item or chunk. */
+static inline uint32_t pc_entry_bytes(const void *entry)
+{
+    const struct pc_item *item = entry;
+    const uint32_t shape = pc_word_own(&item->shape);
+    return pc_shape_key_bytes(shape) != 0 ? pc_shape_item_bytes(shape)
+                                          : pc_chunk_entry_bytes(entry);
 }
 
 static inline bool pc_expired(uint32_t expiry, uint32_t now)

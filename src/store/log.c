@@ -150,16 +150,20 @@ enum pc_slice_status pc_log_make_room(struct pc_slice *slice, unsigned stream, u
 {
     pc_log_close(slice, stream);
     for (;;) {
-        uint32_t number = pc_pool_take(slice->pool);
+        const bool leave = pc_balance_leaves(slice);
+        uint32_t number = leave ? 0 : pc_pool_take(slice->pool);
         if (number == 0 && slice->ready_count > PC_READY_SPARE) {
             number = ready_pop(slice);
+        }
+        if (number == 0 && !pc_evict_one(slice, now)) {
+            number = pc_pool_take(slice->pool);
+            if (number == 0) {
+                return PC_SLICE_NO_MEMORY;
+            }
         }
         if (number != 0) {
             open_segment(slice, stream, number, now, now);
             return PC_SLICE_OK;
-        }
-        if (!pc_evict_one(slice, now)) {
-            return PC_SLICE_NO_MEMORY;
         }
     }
 }
@@ -197,6 +201,11 @@ static void give_free(struct pc_slice *slice, uint32_t number)
     struct pc_segment *segment = &slice->pool->segments[number];
     segment->state = PC_SEGMENT_FREE;
     const bool needed = slice->segment_count + slice->ready_count < slice->floor_count;
+    if (!needed && slice->giving != 0) {
+        slice->giving--;
+        pc_pool_give(slice->pool, number);
+        return;
+    }
     if (!needed && (slice->ready_count > PC_READY_SPARE || pc_pool_over(slice->pool))) {
         pc_pool_give(slice->pool, number);
         return;

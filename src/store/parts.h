@@ -7,6 +7,7 @@
  *                                          evict.c   what goes and what stays
  *     change.c  the other changes          log.c     room for entries, life of segments
  *     index.c   hash to place              pool.c    segments for all slices
+ *     history.c what was evicted           balance.c sharing among slices
  *
  * Owner    The slice's core. flush_sequence and the index are read by others (peek.c).
  */
@@ -73,6 +74,10 @@ struct pc_slice {
     uint32_t limbo;       /* cleared but held, by next_free */
     struct pc_clearing clearing;
     uint32_t cleared_age; /* of the segment being cleared when that began, in seconds */
+
+    uint32_t giving;                /* segments to give to the pool, see balance.c */
+    uint32_t wanted, wanted_second; /* what this slice asks the others for, and since when */
+    uint32_t evicted_second, balanced_second;
 
     struct pc_history history;
     uint32_t fresh_share; /* of the segments, see evict.c; 0 until something was evicted */
@@ -148,6 +153,23 @@ bool pc_evict_keep_chunk(struct pc_slice *slice, struct pc_chunk *chunk, uint64_
  * there is room. */
 bool pc_evict_keep(struct pc_slice *slice, const struct pc_look *look, const struct pc_key *key,
                    uint32_t now);
+
+/* --- balance.c: among slices --- */
+
+/* A fresh segment of that age was evicted for want of memory. */
+void pc_balance_evicted(struct pc_slice *slice, uint32_t age, uint32_t now);
+
+/* Once a second: publish, compare, forget wishes. */
+void pc_balance_second(struct pc_slice *slice, uint32_t now);
+
+/* This slice should evict for others. */
+bool pc_balance_gives(const struct pc_slice *slice);
+
+/* What is free is meant for somebody else. */
+bool pc_balance_leaves(const struct pc_slice *slice);
+
+/* Before so many bytes are taken in chunks. OK: try. LATER: the others were asked. NO_MEMORY. */
+enum pc_slice_status pc_balance_ask(struct pc_slice *slice, uint64_t bytes, uint32_t now);
 
 /* --- chain.c: values in chunks --- */
 

@@ -110,10 +110,12 @@ int pc_pool_create(const struct pc_pool_config *config, struct pc_pool **out_poo
     atomic_init(&pool->used_bytes, pool->segments_bytes);
     pool->segments = pool->memory->map(pool->memory->ctx, pool->segments_bytes);
     pool->data = pool->memory->map(pool->memory->ctx, pool->data_bytes);
-    if (pool->segments == NULL || pool->data == NULL) {
+    pool->turns = aligned_alloc(PC_CACHE_LINE, config->slice_count * sizeof(struct pc_turn));
+    if (pool->segments == NULL || pool->data == NULL || pool->turns == NULL) {
         pc_pool_destroy(pool);
         return -ENOMEM;
     }
+    memset(pool->turns, 0, config->slice_count * sizeof(struct pc_turn));
     *out_pool = pool;
     return 0;
 }
@@ -130,6 +132,7 @@ void pc_pool_destroy(struct pc_pool *pool)
     if (pool->data != NULL) {
         memory->unmap(memory->ctx, pool->data, pool->data_bytes);
     }
+    free(pool->turns);
     free(pool);
 }
 
@@ -216,15 +219,20 @@ uint32_t pc_pool_take(struct pc_pool *pool)
     return number;
 }
 
+static void cool(struct pc_pool *pool, uint32_t number)
+{
+    const struct pc_memory *memory = pool->memory;
+    memory->release(memory->ctx, pc_pool_at(pool, pc_pool_place(pool, number, 0)),
+                    pool->segment_bytes);
+    pc_pool_discharge(pool, pool->segment_bytes);
+    stack_push(pool, &pool->cold, number);
+}
+
 void pc_pool_give(struct pc_pool *pool, uint32_t number)
 {
     atomic_fetch_sub_explicit(&pool->taken_count, 1, memory_order_relaxed);
     if (pc_pool_over(pool)) {
-        const struct pc_memory *memory = pool->memory;
-        memory->release(memory->ctx, pc_pool_at(pool, pc_pool_place(pool, number, 0)),
-                        pool->segment_bytes);
-        pc_pool_discharge(pool, pool->segment_bytes);
-        stack_push(pool, &pool->cold, number);
+        cool(pool, number);
         return;
     }
     /* Count before pushing: a taker may count down at once. */
@@ -243,6 +251,26 @@ bool pc_pool_has_free(const struct pc_pool *pool)
     }
     return (uint32_t)atomic_load_explicit(&pool->cold, memory_order_relaxed) != 0 ||
            atomic_load_explicit(&pool->fresh, memory_order_relaxed) < pool->segment_count;
+}
+
+uint32_t pc_pool_free_count(const struct pc_pool *pool)
+{
+    const uint64_t limit = atomic_load_explicit(&pool->limit_bytes, memory_order_relaxed);
+    const uint64_t used = atomic_load_explicit(&pool->used_bytes, memory_order_relaxed);
+    const uint64_t unused = used < limit ? (limit - used) / pool->segment_bytes : 0;
+    return atomic_load_explicit(&pool->warm_count, memory_order_relaxed) + (uint32_t)unused;
+}
+
+void pc_pool_trim(struct pc_pool *pool)
+{
+    while (pc_pool_over(pool)) {
+        const uint32_t number = stack_pop(pool, &pool->warm);
+        if (number == 0) {
+            return;
+        }
+        atomic_fetch_sub_explicit(&pool->warm_count, 1, memory_order_relaxed);
+        cool(pool, number);
+    }
 }
 
 bool pc_pool_over(const struct pc_pool *pool)
@@ -280,13 +308,12 @@ void pc_pool_stats(const struct pc_pool *pool, struct pc_pool_stats *out_stats)
 {
     const uint64_t limit = atomic_load_explicit(&pool->limit_bytes, memory_order_relaxed);
     const uint64_t used = atomic_load_explicit(&pool->used_bytes, memory_order_relaxed);
-    const uint64_t warm = atomic_load_explicit(&pool->warm_count, memory_order_relaxed);
     *out_stats = (struct pc_pool_stats){
         .limit_bytes = limit,
         .used_bytes = used,
         .segment_bytes = pool->segment_bytes,
         .segment_count = atomic_load_explicit(&pool->taken_count, memory_order_relaxed),
-        .free_count = warm + (used < limit ? (limit - used) / pool->segment_bytes : 0),
+        .free_count = pc_pool_free_count(pool),
         .held_count = atomic_load_explicit(&pool->held_count, memory_order_relaxed),
     };
 }

@@ -59,8 +59,14 @@ struct pc_segment {
 
 static_assert(sizeof(struct pc_segment) == 2 * PC_CACHE_LINE, "published line, owner's line");
 
+/* What a slice tells the others; its own line, written by its core. */
+struct pc_turn {
+    alignas(PC_CACHE_LINE) _Atomic uint32_t seconds; /* see balance.c; 0: it does not evict */
+};
+
 struct pc_pool {
     uint8_t *data;
+    struct pc_turn *turns; /* one a slice */
     struct pc_segment *segments;
     uint32_t segment_bytes;
     uint32_t segment_shift; /* place >> shift is a segment number */
@@ -79,7 +85,7 @@ struct pc_pool {
     _Atomic uint32_t taken_count; /* with slices */
     _Atomic uint32_t held_count;  /* segments with sends */
     _Atomic uint32_t body_count;  /* chunks of bodies on their way in */
-    _Atomic uint32_t wanted;      /* segments that some slice would like to have */
+    _Atomic uint32_t wanted;      /* segments that slices ask for, see balance.c */
 };
 
 static inline void *pc_pool_at(const struct pc_pool *pool, uint64_t place)
@@ -110,6 +116,12 @@ void pc_pool_give(struct pc_pool *pool, uint32_t number);
 
 /* Whether pc_pool_take would have found one a moment ago.  Core: any. */
 bool pc_pool_has_free(const struct pc_pool *pool);
+
+/* How many it would find. */
+uint32_t pc_pool_free_count(const struct pc_pool *pool);
+
+/* Give free segments back to the system while more is used than the limit allows.  Core: any. */
+void pc_pool_trim(struct pc_pool *pool);
 
 /* More is used than the limit allows: give segments back.  Core: any. */
 bool pc_pool_over(const struct pc_pool *pool);

@@ -108,6 +108,7 @@ void pc_slice_destroy(struct pc_slice *slice)
     }
     give_all(slice, slice->ready);
     give_all(slice, slice->limbo);
+    atomic_fetch_sub_explicit(&slice->pool->wanted, slice->wanted, memory_order_relaxed);
     pc_history_fini(&slice->history, slice->pool);
     pc_index_fini(&slice->index);
     free(slice);
@@ -307,7 +308,7 @@ static uint32_t age_of(const struct pc_slice *slice, uint32_t number, uint32_t n
 static bool short_of_room(const struct pc_slice *slice)
 {
     return (slice->ready_count <= PC_READY_SPARE && !pc_pool_has_free(slice->pool)) ||
-           pc_pool_over(slice->pool);
+           pc_pool_over(slice->pool) || pc_balance_gives(slice);
 }
 
 void pc_slice_pace(struct pc_slice *slice, uint32_t now, uint64_t bytes)
@@ -410,6 +411,8 @@ bool pc_slice_step(struct pc_slice *slice, uint32_t now, unsigned budget)
     if (slice->limbo != 0) {
         pc_log_reap(slice);
     }
+    pc_balance_second(slice, now);
+    pc_pool_trim(slice->pool);
     while (budget != 0) {
         if (slice->clearing.segment == 0 && !clear_next(slice, now, &budget)) {
             break;
@@ -428,7 +431,7 @@ void pc_slice_walk(struct pc_slice *slice, uint32_t now, uint64_t *cursor, unsig
                    pc_slice_visit_fn *visit, void *ctx)
 {
     uint64_t slots[PC_CHAIN_SLOTS_MAX];
-    const uint64_t end = atomic_load_explicit(&slice->index.bucket_count, memory_order_relaxed);
+    const uint64_t end = pc_index_bucket_count(&slice->index);
     while (*cursor < end && budget != 0) {
         const unsigned count =
             pc_index_chain(&slice->index, (uint32_t)*cursor, slots, PC_CHAIN_SLOTS_MAX);

@@ -79,8 +79,7 @@ static void draft_write(const struct pc_draft *draft, uint32_t shape, uint64_t c
 static void evict_from_chain(struct pc_slice *slice, uint64_t hash)
 {
     uint64_t slots[PC_CHAIN_SLOTS_MAX];
-    const uint32_t bucket_count =
-        atomic_load_explicit(&slice->index.bucket_count, memory_order_relaxed);
+    const uint32_t bucket_count = pc_index_bucket_count(&slice->index);
     const unsigned count = pc_index_chain(&slice->index, pc_index_bucket_number(hash, bucket_count),
                                           slots, PC_CHAIN_SLOTS_MAX);
     PC_ASSERT(count != 0 && count <= PC_CHAIN_SLOTS_MAX);
@@ -263,14 +262,24 @@ static void chain_fill(struct pc_slice *slice, uint64_t first, const struct sour
 
 /* --- storing --- */
 
-/* One store under way. `room` is a chain that this store has taken: its own copy, or the body. */
+/* One store under way. `room` is a chain that this store has taken for a copy of its own. */
 struct storing {
     const struct pc_key *key;
     const struct pc_store *store;
     struct source body;
     uint64_t room;
     uint64_t room_bytes;
-    bool room_is_body;
+
+    /* What the last look at the key led to. */
+    struct pc_look look;
+    struct pc_draft draft;
+    struct source sources[2]; /* the parts of the value in their order */
+    unsigned source_count;
+    unsigned stream;
+    uint64_t total;
+    bool found;
+    bool chunked;
+    bool body_as_is; /* the body's chunks are the value */
 };
 
 static bool mode_joins(enum pc_store_mode mode)
@@ -311,113 +320,118 @@ static void room_drop(struct pc_slice *slice, struct storing *storing)
     storing->room = 0;
 }
 
-/* The parts of the value in their order; returns how many. */
-static unsigned gather(const struct storing *storing, const struct pc_draft *old,
-                       struct source sources[2])
+static void gather(struct storing *storing, const struct pc_draft *old)
 {
-    if (old == NULL) {
-        sources[0] = storing->body;
-        return 1;
+    storing->sources[0] = storing->body;
+    storing->source_count = 1;
+    if (old != NULL) {
+        const bool behind = storing->store->mode == PC_STORE_APPEND;
+        storing->sources[behind ? 1 : 0] = storing->body;
+        storing->sources[behind ? 0 : 1] = (struct source){
+            .at = old->value[0].at,
+            .chain = old->chain,
+            .bytes = old->chain != 0 ? old->chain_bytes : old->value[0].bytes,
+        };
+        storing->source_count = 2;
     }
-    const struct source present = {
-        .at = old->value[0].at,
-        .chain = old->chain,
-        .bytes = old->chain != 0 ? old->chain_bytes : old->value[0].bytes,
-    };
-    const bool behind = storing->store->mode == PC_STORE_APPEND;
-    sources[0] = behind ? present : storing->body;
-    sources[1] = behind ? storing->body : present;
-    return 2;
+    storing->total = 0;
+    storing->chunked = false;
+    for (unsigned i = 0; i < storing->source_count; i++) {
+        storing->total += storing->sources[i].bytes;
+        storing->chunked |= storing->sources[i].chain != 0;
+    }
 }
 
-static struct pc_draft draft_of(const struct storing *storing, const struct pc_draft *old,
-                                bool stale, uint32_t heat, uint32_t now)
+/* Look at the key and decide what is to be written. OK: something is. */
+static enum pc_slice_status plan(struct pc_slice *slice, struct storing *storing, uint32_t now)
 {
     const struct pc_store *store = storing->store;
-    uint32_t bits = (store->claimed ? PC_ITEM_CLAIMED : 0) | (stale ? PC_ITEM_STALE : 0);
-    return (struct pc_draft){
-        .key = storing->key,
-        .flags = old != NULL ? old->flags : store->flags,
-        .expiry = old != NULL ? old->expiry : store->expiry,
-        .bits = bits,
-        .cas = store->cas_new,
-        .heat = heat,
-        .accessed = now,
-    };
-}
-
-/* One round: OK when stored, LATER when room was made and everything is to be looked at anew. */
-static enum pc_slice_status store_round(struct pc_slice *slice, struct storing *storing,
-                                        uint32_t now, uint64_t *out_cas)
-{
-    const struct pc_store *store = storing->store;
-    struct pc_look look;
-    const bool found = pc_slice_look(slice, storing->key, now, &look);
+    storing->found = pc_slice_look(slice, storing->key, now, &storing->look);
     bool stale;
-    enum pc_slice_status status = judge(slice, store, found ? &look : NULL, &stale);
+    const enum pc_slice_status status =
+        judge(slice, store, storing->found ? &storing->look : NULL, &stale);
     if (status != PC_SLICE_OK) {
         return status;
     }
+    const bool joins = storing->found && mode_joins(store->mode);
     struct pc_draft old;
-    const bool joins = found && mode_joins(store->mode);
     if (joins) {
-        pc_draft_from(slice, &look, storing->key, &old);
+        pc_draft_from(slice, &storing->look, storing->key, &old);
     }
-    struct source sources[2];
-    const unsigned count = gather(storing, joins ? &old : NULL, sources);
-    const uint64_t total = sources[0].bytes + (count == 2 ? sources[1].bytes : 0);
-    struct pc_draft draft =
-        draft_of(storing, joins ? &old : NULL, stale, found ? pc_slot_heat(look.at.value) : 0, now);
-    if (total > slice->value_bytes_max) {
+    gather(storing, joins ? &old : NULL);
+    if (storing->total > slice->value_bytes_max) {
         slice->stats.too_large++;
         return PC_SLICE_TOO_LARGE;
     }
-    if (pc_expired(draft.expiry, now)) {
-        *out_cas = draft.cas != 0 ? draft.cas : cas_next(slice);
-        if (found) {
-            pc_slice_unlink(slice, &look.at, PC_END_REPLACED);
-        }
-        return PC_SLICE_OK;
-    }
-    const unsigned stream = pc_log_stream(slice, draft.expiry, now);
-    const bool chunked =
-        sources[0].chain != 0 || (count == 2 && sources[1].chain != 0) ||
-        total > PC_ITEM_VALUE_BYTES_MAX ||
-        PC_ITEM_HEADER_BYTES + 12 + storing->key->bytes + total > slice->inline_bytes_max;
-    const bool body_as_is = storing->body.chain != 0 && count == 1;
-    if (chunked && !body_as_is && storing->room_bytes != total) {
+    storing->draft = (struct pc_draft){
+        .key = storing->key,
+        .flags = joins ? old.flags : store->flags,
+        .expiry = joins ? old.expiry : store->expiry,
+        .bits = (store->claimed ? PC_ITEM_CLAIMED : 0) | (stale ? PC_ITEM_STALE : 0),
+        .cas = store->cas_new,
+        .heat = storing->found ? pc_slot_heat(storing->look.at.value) : 0,
+        .accessed = now,
+    };
+    const uint64_t item_bytes =
+        PC_ITEM_HEADER_BYTES + PC_ITEM_OPTION_BYTES_MAX + storing->key->bytes + storing->total;
+    storing->chunked |=
+        storing->total > PC_ITEM_VALUE_BYTES_MAX || item_bytes > slice->inline_bytes_max;
+    storing->body_as_is = storing->body.chain != 0 && storing->source_count == 1;
+    storing->stream = pc_log_stream(slice, storing->draft.expiry, now);
+    return PC_SLICE_OK;
+}
+
+/* Make sure of all the room the plan needs. *out_again: some had to be made, the plan is void. */
+static enum pc_slice_status find_room(struct pc_slice *slice, struct storing *storing, uint32_t now,
+                                      bool *out_again)
+{
+    struct pc_draft *draft = &storing->draft;
+    *out_again = true;
+    if (storing->chunked && !storing->body_as_is && storing->room_bytes != storing->total) {
         room_drop(slice, storing);
-        status = pc_chain_take_room(slice, stream, total, now, &storing->room);
-        storing->room_bytes = total;
-        return status == PC_SLICE_OK ? PC_SLICE_LATER : status;
+        storing->room_bytes = storing->total;
+        return pc_chain_take_room(slice, storing->stream, storing->total, now, &storing->room);
     }
-    if (chunked) {
-        draft.chain = body_as_is ? storing->body.chain : storing->room;
-        draft.chain_bytes = total;
+    if (storing->chunked) {
+        draft->chain = storing->body_as_is ? storing->body.chain : storing->room;
+        draft->chain_bytes = storing->total;
     } else {
-        for (unsigned i = 0; i < count; i++) {
-            draft.value[i].at = sources[i].at;
-            draft.value[i].bytes = sources[i].bytes;
+        for (unsigned i = 0; i < storing->source_count; i++) {
+            draft->value[i].at = storing->sources[i].at;
+            draft->value[i].bytes = storing->sources[i].bytes;
         }
     }
-    if (!pc_log_has_room(slice, stream, pc_draft_bytes(&draft))) {
-        status = pc_log_make_room(slice, stream, now);
-        return status == PC_SLICE_OK ? PC_SLICE_LATER : status;
+    if (!pc_log_has_room(slice, storing->stream, pc_draft_bytes(draft))) {
+        return pc_log_make_room(slice, storing->stream, now);
     }
-    if (chunked && !body_as_is) {
-        chain_fill(slice, storing->room, sources, count);
-    }
-    *out_cas = pc_draft_commit(slice, &draft, stream, found ? &look : NULL, false);
-    if (chunked) {
-        pc_chain_unpin(slice, draft.chain);
-    }
-    if (body_as_is) {
-        storing->body.chain = 0;
-    } else if (chunked) {
+    *out_again = false;
+    return PC_SLICE_OK;
+}
+
+static uint64_t finish(struct pc_slice *slice, struct storing *storing)
+{
+    const struct pc_draft *draft = &storing->draft;
+    if (storing->chunked && !storing->body_as_is) {
+        chain_fill(slice, storing->room, storing->sources, storing->source_count);
         storing->room = 0;
+    } else if (storing->body_as_is) {
+        storing->body.chain = 0;
+    }
+    const uint64_t cas = pc_draft_commit(slice, draft, storing->stream,
+                                         storing->found ? &storing->look : NULL, false);
+    pc_chain_unpin(slice, draft->chain);
+    slice->stats.stored_total++;
+    return cas;
+}
+
+/* What is stored with an expiry in the past only takes away what was there. */
+static uint64_t finish_expired(struct pc_slice *slice, struct storing *storing)
+{
+    if (storing->found) {
+        pc_slice_unlink(slice, &storing->look.at, PC_END_REPLACED);
     }
     slice->stats.stored_total++;
-    return PC_SLICE_OK;
+    return storing->draft.cas != 0 ? storing->draft.cas : cas_next(slice);
 }
 
 static enum pc_slice_status store_all(struct pc_slice *slice, struct storing *storing, uint32_t now,
@@ -425,9 +439,23 @@ static enum pc_slice_status store_all(struct pc_slice *slice, struct storing *st
 {
     enum pc_slice_status status;
     uint64_t cas = 0;
-    do {
-        status = store_round(slice, storing, now, &cas);
-    } while (status == PC_SLICE_LATER);
+    for (bool again = true; again;) {
+        status = plan(slice, storing, now);
+        if (status != PC_SLICE_OK) {
+            break;
+        }
+        if (pc_expired(storing->draft.expiry, now)) {
+            cas = finish_expired(slice, storing);
+            break;
+        }
+        status = find_room(slice, storing, now, &again);
+        if (status != PC_SLICE_OK) {
+            break;
+        }
+        if (!again) {
+            cas = finish(slice, storing);
+        }
+    }
     room_drop(slice, storing);
     slice->stats.no_memory += status == PC_SLICE_NO_MEMORY;
     if (status == PC_SLICE_OK && out_cas != NULL) {
@@ -476,7 +504,9 @@ enum pc_slice_status pc_slice_commit(struct pc_slice *slice, const struct pc_key
         .body = {.chain = reservation->first, .bytes = reservation->value_bytes},
     };
     const enum pc_slice_status status = store_all(slice, &storing, now, out_cas);
-    reservation->first = storing.body.chain;
-    pc_slice_abort(slice, reservation);
+    if (status != PC_SLICE_LATER) {
+        reservation->first = storing.body.chain;
+        pc_slice_abort(slice, reservation);
+    }
     return status;
 }

@@ -355,6 +355,13 @@ static bool twin_created(struct twin *twin, unsigned i, const struct pc_store *s
            view.value_bytes == store->value_bytes;
 }
 
+/* What a caller does on LATER: step, ask again, give up in the end. */
+static bool twin_make_room(struct twin *twin, unsigned tries)
+{
+    (void)pc_slice_step(twin->slice, twin->now, 1000);
+    return tries < 20;
+}
+
 /* Compare the answer to a store with the twin's and follow it. */
 static void twin_after_store(struct twin *twin, unsigned i, const struct pc_store *store,
                              const uint8_t *value, enum pc_slice_status status, uint64_t cas,
@@ -369,7 +376,7 @@ static void twin_after_store(struct twin *twin, unsigned i, const struct pc_stor
         twin_forget(entry);
         wanted = twin_judge(twin, entry, store);
     }
-    if (status == PC_SLICE_NO_MEMORY) {
+    if (status == PC_SLICE_NO_MEMORY || status == PC_SLICE_LATER) {
         TWIN_CHECK(store->value_bytes > 100 || twin_evicted(twin) != 0 ||
                    twin->bodies[0].reservation.first != 0 || twin->holds[0].view.held);
     } else {
@@ -417,7 +424,13 @@ static void twin_play_store(struct twin *twin, unsigned i, const struct pc_key *
     store.value = value;
     const uint64_t evicted = twin_evicted(twin);
     uint64_t cas = 0;
-    const enum pc_slice_status status = pc_slice_store(twin->slice, key, &store, twin->now, &cas);
+    enum pc_slice_status status;
+    for (unsigned tries = 0;; tries++) {
+        status = pc_slice_store(twin->slice, key, &store, twin->now, &cas);
+        if (status != PC_SLICE_LATER || !twin_make_room(twin, tries)) {
+            break;
+        }
+    }
     twin_after_store(twin, i, &store, value, status, cas, evicted);
     free(value);
 }
@@ -446,10 +459,17 @@ static void twin_play_body(struct twin *twin, unsigned i)
         body->key = i;
         body->store = twin_store_make(twin, &twin->entries[i]);
         const uint64_t evicted = twin_evicted(twin);
-        const enum pc_slice_status status =
-            pc_slice_reserve(twin->slice, &key, &body->store, twin->now, &body->reservation);
+        enum pc_slice_status status;
+        for (unsigned tries = 0;; tries++) {
+            status =
+                pc_slice_reserve(twin->slice, &key, &body->store, twin->now, &body->reservation);
+            if (status != PC_SLICE_LATER || !twin_make_room(twin, tries)) {
+                break;
+            }
+        }
         if (status != PC_SLICE_OK) {
-            TWIN_CHECK(status == PC_SLICE_TOO_LARGE || status == PC_SLICE_NO_MEMORY);
+            TWIN_CHECK(status == PC_SLICE_TOO_LARGE || status == PC_SLICE_NO_MEMORY ||
+                       status == PC_SLICE_LATER);
             TWIN_CHECK((status == PC_SLICE_TOO_LARGE) ==
                        (body->store.value_bytes > twin->value_bytes_max));
             twin_after_store(twin, i, &body->store, NULL, status, 0, evicted);
@@ -468,8 +488,17 @@ static void twin_play_body(struct twin *twin, unsigned i)
     } else {
         const uint64_t evicted = twin_evicted(twin);
         uint64_t cas = 0;
-        const enum pc_slice_status status =
-            pc_slice_commit(twin->slice, &key, &body->store, twin->now, &body->reservation, &cas);
+        enum pc_slice_status status;
+        for (unsigned tries = 0;; tries++) {
+            status = pc_slice_commit(twin->slice, &key, &body->store, twin->now, &body->reservation,
+                                     &cas);
+            if (status != PC_SLICE_LATER || !twin_make_room(twin, tries)) {
+                break;
+            }
+        }
+        if (status == PC_SLICE_LATER) {
+            pc_slice_abort(twin->slice, &body->reservation);
+        }
         TWIN_CHECK(body->reservation.first == 0);
         twin_after_store(twin, body->key, &body->store, body->value, status, cas, evicted);
     }
