@@ -134,6 +134,7 @@ int pc_conn_open(struct pc_core *core, int fd)
         return outcome;
     }
     conn->fd = fd;
+    conn->sent_result = 0;
     conn->timer = (struct pc_timer){.fire = conn_deadline};
     conn->active_ns = core->lane.now_ns;
     conn->readable = conn->end_seen = conn->blocked = conn->in_flight = conn->paused = false;
@@ -250,6 +251,24 @@ static void conn_rouse(struct pc_conn *conn)
     pc_conn_wake(conn);
 }
 
+/* What was in flight has left, or never will. False: the connection is gone. */
+static bool conn_sent(struct pc_conn *conn)
+{
+    struct pc_counters *counters = conn->core->lane.counters;
+    int32_t result = conn->sent_result;
+    conn->sent_result = 0;
+    if (result > 0) {
+        pc_exchange_sent(&conn->exchange, &conn->core->lane, (size_t)result);
+        pc_count_add(&counters->bytes_out, (uint64_t)result);
+        conn->active_ns = conn->core->lane.now_ns;
+    } else if (result < 0) {
+        pc_count(&counters->resets);
+        pc_conn_cut(conn);
+        return false;
+    }
+    return true;
+}
+
 void pc_conn_report(struct pc_conn *conn, const struct pc_ready *report)
 {
     if (conn->away && PC_PLANTED(PC_BUG_LOST_MORE)) {
@@ -263,12 +282,12 @@ void pc_conn_report(struct pc_conn *conn, const struct pc_ready *report)
         conn->readable = wake = true;
     }
     if ((report->what & PC_READY_SEND) && sending(conn)) {
-        if (conn->in_flight && report->result > 0) {
-            pc_exchange_sent(&conn->exchange, &conn->core->lane, (size_t)report->result);
-            pc_count_add(&conn->core->lane.counters->bytes_out, (uint64_t)report->result);
-            conn->active_ns = conn->core->lane.now_ns;
-        } else if (conn->in_flight && report->result < 0) {
-            conn->end_seen = conn->readable = true;
+        if (PC_UNLIKELY(conn->in_flight && report->result != 0)) {
+            /* The worker has the exchange: its queue moves when the batch is back. */
+            conn->sent_result = report->result;
+            if (!conn->away && !conn_sent(conn)) {
+                return;
+            }
         }
         conn->blocked = conn->in_flight = false;
         wake = true;
@@ -447,6 +466,9 @@ void pc_conn_returned(struct pc_conn *conn)
     if (conn->doomed) {
         conn->doomed = false;
         pc_conn_cut(conn);
+        return;
+    }
+    if (!conn_sent(conn)) {
         return;
     }
     conn_finish(conn, conn->more);

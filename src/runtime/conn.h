@@ -26,6 +26,7 @@ struct pc_conn {
     struct pc_timer timer; /* idle, send and linger deadlines; armed when there is one */
     uint64_t active_ns;    /* the last time bytes moved */
     int fd;
+    int32_t sent_result; /* of the send in flight, reported while away */
     struct pc_handle handle;
     bool readable;               /* an edge said so, and nothing has contradicted it since */
     bool end_seen;               /* the peer closed or reset: read to 0 */
