@@ -13,6 +13,7 @@ enum shape {
     SHAPE_DELETE,
     SHAPE_DELTA,
     SHAPE_TOUCH,
+    SHAPE_META,
     SHAPE_FLUSH,
     SHAPE_LEVEL,
     SHAPE_WORDS,
@@ -314,13 +315,13 @@ static enum pc_memcached_parsed continue_keys(struct pc_memcached_line line, con
     return take_keys(window_span(at, count), 0, line, out, out_line, out_bytes);
 }
 
-/* set and its kin: words 0 .. 4 are command, key, flags, exptime, bytes; cas has a sixth. */
-static enum pc_memcached_parsed read_store(const uint8_t *at, size_t count, size_t line_bytes,
-                                           const struct words *words,
+/* The value of a store: its length is word `index`, and what it says is refused or believed. */
+static enum pc_memcached_parsed read_value(const uint8_t *at, size_t count, size_t line_bytes,
+                                           const struct words *words, unsigned index,
                                            struct pc_memcached_request *out, size_t *out_bytes)
 {
     int32_t value_bytes;
-    if (!read_i32(at + words->at[4], words->bytes[4], &value_bytes) || value_bytes < 0 ||
+    if (!read_i32(at + words->at[index], words->bytes[index], &value_bytes) || value_bytes < 0 ||
         value_bytes > INT32_MAX - 2) {
         out->refusal = PC_MEMCACHED_SAY_BAD_FORMAT;
         out->quiet = false;
@@ -329,13 +330,6 @@ static enum pc_memcached_parsed read_store(const uint8_t *at, size_t count, size
     }
     out->value_bytes = (uint32_t)value_bytes;
     out->value_at = (uint32_t)line_bytes;
-    if (words->bytes[1] > PC_MEMCACHED_KEY_BYTES_MAX ||
-        !read_flags(at + words->at[2], words->bytes[2], &out->flags) ||
-        !read_store_exptime(at + words->at[3], words->bytes[3], &out->exptime) ||
-        (out->verb == PC_MEMCACHED_CAS &&
-         (words->count < 6 || !read_u64(at + words->at[5], words->bytes[5], &out->number)))) {
-        out->refusal = PC_MEMCACHED_SAY_BAD_FORMAT;
-    }
     out->value_follows = out->value_bytes > PC_MEMCACHED_INLINE_BYTES_MAX;
     if (out->value_follows) {
         *out_bytes = line_bytes;
@@ -350,6 +344,21 @@ static enum pc_memcached_parsed read_store(const uint8_t *at, size_t count, size
         out->refusal = PC_MEMCACHED_SAY_BAD_CHUNK;
     }
     return PC_MEMCACHED_DONE;
+}
+
+/* set and its kin: words 0 .. 4 are command, key, flags, exptime, bytes; cas has a sixth. */
+static enum pc_memcached_parsed read_store(const uint8_t *at, size_t count, size_t line_bytes,
+                                           const struct words *words,
+                                           struct pc_memcached_request *out, size_t *out_bytes)
+{
+    if (words->bytes[1] > PC_MEMCACHED_KEY_BYTES_MAX ||
+        !read_flags(at + words->at[2], words->bytes[2], &out->flags) ||
+        !read_store_exptime(at + words->at[3], words->bytes[3], &out->exptime) ||
+        (out->verb == PC_MEMCACHED_CAS &&
+         (words->count < 6 || !read_u64(at + words->at[5], words->bytes[5], &out->number)))) {
+        out->refusal = PC_MEMCACHED_SAY_BAD_FORMAT;
+    }
+    return read_value(at, count, line_bytes, words, 4, out, out_bytes);
 }
 
 /* Behind the key stand noreply, a 0 that old clients send for a delay that is no more, or both. */
@@ -410,13 +419,13 @@ static enum pc_memcached_reply read_arguments(const uint8_t *at, enum shape shap
 static bool shape_has_key(enum shape shape)
 {
     return shape == SHAPE_STORE || shape == SHAPE_DELETE || shape == SHAPE_DELTA ||
-           shape == SHAPE_TOUCH;
+           shape == SHAPE_TOUCH || shape == SHAPE_META;
 }
 
-/* Words that noreply may end; version, quit and stats take theirs as they come. */
+/* Words that noreply may end; version, quit, stats and meta take theirs as they come. */
 static bool shape_may_be_quiet(enum shape shape)
 {
-    return shape != SHAPE_PLAIN && shape != SHAPE_WORDS;
+    return shape != SHAPE_PLAIN && shape != SHAPE_WORDS && shape != SHAPE_META;
 }
 
 /* Anything but keys; the line with its feed is `line_bytes` long and its text ends at `end`. */
@@ -452,6 +461,11 @@ static enum pc_memcached_parsed read_line(enum pc_memcached_verb verb, const uin
     }
     if (row->shape == SHAPE_STORE) {
         return read_store(at, count, line_bytes, &words, out, out_bytes);
+    }
+    if (verb == PC_MEMCACHED_MS) {
+        out->refusal =
+            words.bytes[1] > PC_MEMCACHED_KEY_BYTES_MAX ? PC_MEMCACHED_SAY_BAD_FORMAT : 0;
+        return read_value(at, count, line_bytes, &words, 2, out, out_bytes);
     }
     out->refusal = (uint8_t)read_arguments(at, row->shape, &words, out);
     return PC_MEMCACHED_DONE;

@@ -188,6 +188,14 @@ static enum pc_serve serve(struct pc_request *request, struct pc_lane *lane)
         return parsed->key_count == 1 && parsed->begins_line && parsed->ends_line
                    ? pc_cache_serve_get(op, lane)
                    : pc_cache_serve_keys(op, lane);
+    case PC_MEMCACHED_MG:
+    case PC_MEMCACHED_MS:
+    case PC_MEMCACHED_MD:
+    case PC_MEMCACHED_MA:
+    case PC_MEMCACHED_ME:
+        return pc_cache_serve_meta(op, lane);
+    case PC_MEMCACHED_MN:
+        return pc_cache_say(op, PC_MEMCACHED_SAY_MN);
     case PC_MEMCACHED_FLUSH_ALL:
         return pc_cache_serve_flush(op, lane);
     case PC_MEMCACHED_STATS:

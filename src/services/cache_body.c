@@ -28,6 +28,8 @@ struct body {
     uint8_t abort_reply; /* enum pc_memcached_reply */
 };
 
+static_assert(sizeof(struct body) <= PC_CACHE_BODY_BYTES, "ms has room for it");
+
 static void run_reserve(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
 {
     struct body *body = op->extra;
@@ -46,11 +48,11 @@ static void run_commit(struct pc_cache_op *op, unsigned place, struct pc_lane *t
     struct body *body = op->extra;
     const struct pc_key key = pc_cache_key(op);
     const struct pc_store store = pc_cache_store_of(op);
+    const uint32_t now = pc_lane_second(there);
+    uint64_t cas = 0;
     op->status = (uint8_t)pc_slice_commit(pc_owners_slice(pc_cache_of(op)->owners, place), &key,
-                                          &store, pc_lane_second(there), &body->reservation, NULL);
-    if (op->status != PC_SLICE_LATER) {
-        pc_cache_store_count(op, place);
-    }
+                                          &store, now, &body->reservation, &cas);
+    pc_cache_store_note(op, place, cas, now);
 }
 
 static void run_abort(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
@@ -84,8 +86,12 @@ static enum pc_serve abort_with(struct pc_cache_op *op, enum pc_memcached_reply 
 static enum pc_serve begin(struct pc_cache_op *op, struct pc_lane *lane)
 {
     op->stage = STAGE_RESERVED;
-    op->expiry = pc_cache_expiry(op->parsed.exptime, lane);
-    op->extra = pc_request_extra(op->request, sizeof(struct body));
+    if (op->meta != NULL) {
+        op->extra = op->meta->copy;
+    } else {
+        op->expiry = pc_cache_expiry(op->parsed.exptime, lane);
+        op->extra = pc_request_extra(op->request, sizeof(struct body));
+    }
     if (op->extra == NULL) {
         return pc_cache_say(op, PC_MEMCACHED_SAY_NO_MEMORY_READ);
     }
@@ -144,7 +150,7 @@ enum pc_serve pc_cache_serve_body(struct pc_cache_op *op, struct pc_lane *lane)
             return PC_AGAIN;
         }
         if (op->status != PC_SLICE_OK) {
-            return pc_cache_say(op, pc_cache_store_reply(op));
+            return pc_cache_store_say(op);
         }
         op->stage = STAGE_FILLING;
         return fill(op, lane);
@@ -159,7 +165,7 @@ enum pc_serve pc_cache_serve_body(struct pc_cache_op *op, struct pc_lane *lane)
         if (op->status == PC_SLICE_LATER) {
             return abort_with(op, PC_MEMCACHED_SAY_NO_MEMORY, lane);
         }
-        return pc_cache_say(op, pc_cache_store_reply(op));
+        return pc_cache_store_say(op);
     default:
         return pc_cache_say(op, ((const struct body *)op->extra)->abort_reply);
     }

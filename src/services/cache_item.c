@@ -110,6 +110,9 @@ static enum pc_serve answer_get(struct pc_cache_op *op)
 
 struct pc_store pc_cache_store_of(const struct pc_cache_op *op)
 {
+    if (op->meta != NULL) {
+        return pc_cache_meta_store(op);
+    }
     static const enum pc_store_mode modes[PC_MEMCACHED_VERB_COUNT] = {
         [PC_MEMCACHED_SET] = PC_STORE_SET,         [PC_MEMCACHED_ADD] = PC_STORE_ADD,
         [PC_MEMCACHED_REPLACE] = PC_STORE_REPLACE, [PC_MEMCACHED_APPEND] = PC_STORE_APPEND,
@@ -123,27 +126,44 @@ struct pc_store pc_cache_store_of(const struct pc_cache_op *op)
                              .value_bytes = op->parsed.value_bytes};
 }
 
-void pc_cache_store_count(struct pc_cache_op *op, unsigned place)
+static void count_compare(struct pc_cache *cache, unsigned place, enum pc_slice_status status)
+{
+    switch (status) {
+    case PC_SLICE_OK:
+        pc_cache_count(cache, place, PC_COUNT_cas_hits);
+        break;
+    case PC_SLICE_EXISTS:
+        pc_cache_count(cache, place, PC_COUNT_cas_badval);
+        break;
+    case PC_SLICE_NOT_FOUND:
+        pc_cache_count(cache, place, PC_COUNT_cas_misses);
+        break;
+    default:
+        break;
+    }
+}
+
+void pc_cache_store_note(struct pc_cache_op *op, unsigned place, uint64_t cas, uint32_t now)
 {
     struct pc_cache *cache = pc_cache_of(op);
+    if (op->status == PC_SLICE_LATER) {
+        return;
+    }
     if (op->status != PC_SLICE_TOO_LARGE && op->status != PC_SLICE_NO_MEMORY) {
         pc_cache_count(cache, place, PC_COUNT_cmd_set);
     }
-    if (op->parsed.verb == PC_MEMCACHED_CAS) {
-        switch (op->status) {
-        case PC_SLICE_OK:
-            pc_cache_count(cache, place, PC_COUNT_cas_hits);
-            break;
-        case PC_SLICE_EXISTS:
-            pc_cache_count(cache, place, PC_COUNT_cas_badval);
-            break;
-        case PC_SLICE_NOT_FOUND:
-            pc_cache_count(cache, place, PC_COUNT_cas_misses);
-            break;
-        default:
-            break;
-        }
+    if (op->meta != NULL) {
+        pc_cache_meta_stored(op, place, cas, now);
     }
+    if (op->parsed.verb == PC_MEMCACHED_CAS || (op->meta != NULL && op->meta->parsed.has_cas)) {
+        count_compare(cache, place, op->status);
+    }
+}
+
+enum pc_serve pc_cache_store_say(struct pc_cache_op *op)
+{
+    return op->meta != NULL ? pc_cache_meta_say_stored(op)
+                            : pc_cache_say(op, pc_cache_store_reply(op));
 }
 
 enum pc_memcached_reply pc_cache_store_reply(const struct pc_cache_op *op)
@@ -171,14 +191,13 @@ static void run_store(struct pc_cache_op *op, unsigned place, struct pc_lane *th
     struct pc_store store = pc_cache_store_of(op);
     store.value = op->request->input.at + op->parsed.value_at;
     const uint32_t now = pc_lane_second(there);
-    op->status = (uint8_t)pc_slice_store(slice, &key, &store, now, NULL);
+    uint64_t cas = 0;
+    op->status = (uint8_t)pc_slice_store(slice, &key, &store, now, &cas);
     if (op->status == PC_SLICE_NO_MEMORY && op->parsed.verb == PC_MEMCACHED_SET) {
         /* As memcached: a set that fails must not leave what it was to replace. */
         (void)pc_slice_delete(slice, &key, NULL, now);
     }
-    if (op->status != PC_SLICE_LATER) {
-        pc_cache_store_count(op, place);
-    }
+    pc_cache_store_note(op, place, cas, now);
 }
 
 static void run_delete(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
@@ -251,7 +270,7 @@ static enum pc_serve answer(struct pc_cache_op *op)
     case PC_MEMCACHED_DECR:
         return answer_count(op);
     default:
-        return pc_cache_say(op, pc_cache_store_reply(op));
+        return pc_cache_store_say(op);
     }
 }
 
@@ -274,7 +293,8 @@ static pc_cache_run_fn *run_of(const struct pc_cache_op *op)
  * could overtake it. */
 static enum pc_serve wait_for(const struct pc_cache_op *op)
 {
-    return op->parsed.verb == PC_MEMCACHED_APPEND || op->parsed.verb == PC_MEMCACHED_PREPEND
+    return op->parsed.verb == PC_MEMCACHED_APPEND || op->parsed.verb == PC_MEMCACHED_PREPEND ||
+                   op->parsed.verb == PC_MEMCACHED_MS
                ? PC_AGAIN
                : PC_WAITING;
 }
@@ -283,7 +303,9 @@ static enum pc_serve begin(struct pc_cache_op *op, struct pc_lane *lane)
 {
     pc_cache_run_fn *run = run_of(op);
     op->stage = STAGE_ASKED;
-    op->expiry = pc_cache_expiry(op->parsed.exptime, lane);
+    if (op->meta == NULL) {
+        op->expiry = pc_cache_expiry(op->parsed.exptime, lane);
+    }
     return pc_cache_ask(op, op->place, run, lane) ? PC_SERVED : wait_for(op);
 }
 

@@ -5,6 +5,7 @@
  *   cache.c        the service: parse and aim, and who serves what
  *   cache_item.c   requests of one key
  *   cache_keys.c   lines of several keys, window by window
+ *   cache_meta.c   meta requests: flags to questions and facts to answers
  *   cache_body.c   values too long to come with their line
  *   cache_stats.c  requests to all places: flush_all, stats
  *   cache_value.c  values on their way out: printed, or held and sent where they lie
@@ -13,7 +14,7 @@
 #define PC_SERVICES_CACHE_PARTS_H
 
 #include "base/check.h"
-#include "protocols/memcached.h"
+#include "protocols/memcached_meta.h"
 #include "services/cache.h"
 #include "store/owners/owners.h"
 
@@ -69,6 +70,15 @@ struct pc_cache_session {
     bool line_failed; /* an earlier window of this line ended in an error */
 };
 
+/* What meta requests carry beyond others, in the request's extra block. */
+struct pc_cache_meta {
+    struct pc_memcached_meta parsed;
+    struct pc_memcached_facts facts;
+    uint32_t vivify_expiry, recache_expiry;
+    bool tells_value;
+    alignas(8) uint8_t copy[]; /* of a short value; or what a body needs */
+};
+
 struct pc_cache_op;
 
 /* Runs in the slice of `place`, on whatever lane may be in it. */
@@ -94,7 +104,8 @@ struct pc_cache_op {
     uint32_t reply_bytes; /* printed at `into` */
     uint64_t number;
     struct pc_cache_hold *hold;
-    void *extra; /* of whoever serves it: the request's extra block */
+    void *extra;                /* of whoever serves it: the request's extra block */
+    struct pc_cache_meta *meta; /* NULL: a classic request */
 };
 
 static inline struct pc_cache *pc_cache_of(const struct pc_cache_op *op)
@@ -104,8 +115,12 @@ static inline struct pc_cache *pc_cache_of(const struct pc_cache_op *op)
 
 static inline struct pc_key pc_cache_key(const struct pc_cache_op *op)
 {
-    return (struct pc_key){op->request->input.at + op->parsed.key_at, op->parsed.key_bytes,
-                           op->hash};
+    const uint8_t *at = op->request->input.at;
+    if (PC_UNLIKELY(op->meta != NULL)) {
+        return (struct pc_key){pc_memcached_meta_key(at, &op->parsed, &op->meta->parsed),
+                               op->meta->parsed.key_bytes, op->hash};
+    }
+    return (struct pc_key){at + op->parsed.key_at, op->parsed.key_bytes, op->hash};
 }
 
 static inline void pc_cache_count(struct pc_cache *cache, unsigned place, enum pc_cache_count count)
@@ -159,14 +174,25 @@ enum pc_serve pc_cache_serve_refusal(struct pc_cache_op *op);
 enum pc_serve pc_cache_serve_get(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_item(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_keys(struct pc_cache_op *op, struct pc_lane *lane);
+enum pc_serve pc_cache_serve_meta(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_body(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_flush(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_stats(struct pc_cache_op *op, struct pc_lane *lane);
 
-/* What a store of this request asks of a slice, and how its outcome is said and counted. */
+/* What a store of this request asks of a slice; what to note of its outcome while in the slice; how
+ * that outcome is said. */
 struct pc_store pc_cache_store_of(const struct pc_cache_op *op);
-void pc_cache_store_count(struct pc_cache_op *op, unsigned place);
+void pc_cache_store_note(struct pc_cache_op *op, unsigned place, uint64_t cas, uint32_t now);
+enum pc_serve pc_cache_store_say(struct pc_cache_op *op);
 enum pc_memcached_reply pc_cache_store_reply(const struct pc_cache_op *op);
+
+/* The same for ms. */
+struct pc_store pc_cache_meta_store(const struct pc_cache_op *op);
+void pc_cache_meta_stored(struct pc_cache_op *op, unsigned place, uint64_t cas, uint32_t now);
+enum pc_serve pc_cache_meta_say_stored(struct pc_cache_op *op);
+
+/* Bytes that a body needs behind a struct pc_cache_meta. */
+enum { PC_CACHE_BODY_BYTES = 128 };
 
 /* Look a key up as the verb says (gat touches) and count it.  In the slice of `place`. */
 bool pc_cache_find(struct pc_cache *cache, unsigned place, enum pc_memcached_verb verb,
@@ -202,6 +228,10 @@ void pc_cache_hold_drop(struct pc_cache_hold *hold);
  * Lane: the connection's. */
 int pc_cache_value_share(struct pc_request *request, const void *key, uint32_t key_bytes,
                          struct pc_cache_hold *hold, bool with_cas);
+
+/* Hand a held value to the runtime, piece by piece; the hold is the runtime's or gone afterwards.
+ * 0 or -ENOMEM.  Lane: the connection's. */
+int pc_cache_hold_send(struct pc_request *request, struct pc_cache_hold *hold);
 
 /* Free the holds a place keeps.  Core: boot. */
 void pc_cache_holds_free(struct pc_cache_place *place);

@@ -121,21 +121,24 @@ void pc_cache_hold_drop(struct pc_cache_hold *hold)
 }
 
 /* Each piece is a use; one more, ours, keeps the hold until the last piece is handed over. */
-static int share_pieces(struct pc_request *request, struct pc_cache_hold *hold)
+int pc_cache_hold_send(struct pc_request *request, struct pc_cache_hold *hold)
 {
     struct pc_value walk = hold->value;
-    for (;;) {
+    int error;
+    hold->uses = 1;
+    do {
         hold->uses++;
         const struct pc_view piece = {walk.at, walk.piece_bytes};
-        const int error = pc_reply_share(request, piece, &hold->hold);
+        error = pc_reply_share(request, piece, &hold->hold);
         if (error != 0) {
             hold->uses--;
-            return error;
+            break;
         }
-        if (walk.left_bytes == 0 || !pc_value_next(hold->place->pool, &walk)) {
-            return 0;
-        }
+    } while (walk.left_bytes > 0 && pc_value_next(hold->place->pool, &walk));
+    if (--hold->uses == 0) {
+        hold_give_back(hold);
     }
+    return error;
 }
 
 int pc_cache_value_share(struct pc_request *request, const void *key, uint32_t key_bytes,
@@ -146,18 +149,13 @@ int pc_cache_value_share(struct pc_request *request, const void *key, uint32_t k
     const size_t line_bytes =
         pc_memcached_value_line(line, key, key_bytes, value->flags, (uint32_t)value->value_bytes,
                                 with_cas ? &value->cas : NULL);
-    hold->uses = 1;
     int error = pc_reply_copy(request, line, line_bytes);
-    if (error == 0) {
-        error = share_pieces(request, hold);
-    }
-    if (error == 0) {
-        error = pc_reply_copy(request, "\r\n", 2);
-    }
-    if (--hold->uses == 0) {
+    if (error != 0) {
         hold_give_back(hold);
+        return error;
     }
-    return error;
+    error = pc_cache_hold_send(request, hold);
+    return error != 0 ? error : pc_reply_copy(request, "\r\n", 2);
 }
 
 void pc_cache_holds_free(struct pc_cache_place *place)

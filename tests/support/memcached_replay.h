@@ -9,7 +9,7 @@
 #define PC_TESTS_MEMCACHED_REPLAY_H
 
 #include "guarded.h"
-#include "protocols/memcached.h"
+#include "protocols/memcached_meta.h"
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -74,6 +74,33 @@ static inline void replay_say_bytes(struct replay *replay, const uint8_t *at, si
     }
 }
 
+/* The flags of a meta request, and a line that answers it with all that may be told. */
+static inline void replay_say_meta(struct replay *replay, const uint8_t *at,
+                                   const struct pc_memcached_request *request)
+{
+    struct pc_memcached_meta meta;
+    char line[PC_MEMCACHED_META_LINE_BYTES_MAX];
+    size_t bytes;
+    pc_memcached_meta_parse(at, request, &meta);
+    if (meta.refusal != 0) {
+        const char *refusal = pc_memcached_reply(meta.refusal, &bytes);
+        replay_say(replay, "{%.*s}", (int)bytes - 2, refusal);
+        return;
+    }
+    const struct pc_memcached_facts facts = {
+        UINT64_MAX, UINT64_MAX, UINT32_MAX, UINT32_MAX, INT64_MAX, true, true, true, true};
+    bytes = pc_memcached_meta_line(line, "VA", "stcflhkO", at, request, &meta, &facts);
+    if (bytes > sizeof(line)) {
+        abort();
+    }
+    replay_say(replay, "{%d %d %d %u %llu %llu %llu %llu ", meta.exptime, meta.vivify_exptime,
+               meta.recache_exptime, meta.client_flags, (unsigned long long)meta.cas,
+               (unsigned long long)meta.cas_new, (unsigned long long)meta.delta,
+               (unsigned long long)meta.initial);
+    replay_say_bytes(replay, (const uint8_t *)line, bytes - 2);
+    replay_say(replay, "}");
+}
+
 static inline void replay_say_request(struct replay *replay, const uint8_t *at,
                                       const struct pc_memcached_request *request)
 {
@@ -102,6 +129,10 @@ static inline void replay_say_request(struct replay *replay, const uint8_t *at,
                          request->key_count > 0 ? request->key_bytes : 0);
         replay_say(replay, " %u %d %llu)", request->flags, request->exptime,
                    (unsigned long long)request->number);
+    }
+    if (request->refusal == 0 && request->verb >= PC_MEMCACHED_MG &&
+        request->verb <= PC_MEMCACHED_ME) {
+        replay_say_meta(replay, at, request);
     }
     if (request->value_at != 0) {
         replay_say(replay, "[%u]", request->value_bytes);

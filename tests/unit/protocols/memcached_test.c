@@ -17,6 +17,7 @@
 #define FORMAT "refused(CLIENT_ERROR bad command line format)\n"
 #define TEN    "kkkkkkkkkk"
 #define FIFTY  TEN TEN TEN TEN TEN
+#define MOST   "18446744073709551615"
 #define K250   FIFTY FIFTY FIFTY FIFTY FIFTY
 
 struct sample {
@@ -106,6 +107,24 @@ static const struct sample samples[] = {
     {"quit\r\nquit now\r\n", "quit( 0 0 0)\nquit( 0 0 0)\n"},
     {"shutdown\r\nshutdown graceful\r\n", "shutdown( 0 0 0)\nshutdown( 0 0 1)\n"},
     {"shutdown now\r\n", "refused(CLIENT_ERROR invalid shutdown mode)\n"},
+    {"mn\r\nmn foo\r\n", "mn( 0 0 0)\nmn( 0 0 0)\n"},
+    {"mg a\r\n", "mg(a 0 0 0){0 0 0 0 0 0 1 0 VA\\20" MOST "\\20Z\\20X\\20W}\n"},
+    {"mg a k Oxy s\r\n",
+     "mg(a 0 0 0){0 0 0 0 0 0 1 0 VA\\20" MOST "\\20ka\\20Oxy\\20s" MOST "\\20Z\\20X\\20W}\n"},
+    {"mg a T-5 N7 R9 C1 E2\r\n", "mg(a 0 0 0){-5 7 9 0 1 2 1 0 VA\\20" MOST "\\20Z\\20X\\20W}\n"},
+    {"ma a J3 D4 q\r\n", "ma(a 0 0 0){0 0 0 0 0 0 4 3 VA\\20" MOST "\\20Z\\20X\\20W}\n"},
+    {"ms Zm8= 2 b k F8\r\nhi\r\n",
+     "ms(Zm8= 0 0 0){0 0 0 8 0 0 1 0 VA\\20" MOST "\\20kZm8=\\20b\\20Z\\20X\\20W}[2]hi\n"},
+    {"ms a 2\r\nhixx\r\n", "refused(CLIENT_ERROR bad data chunk)[2]\n" FORMAT},
+    {"ms a x\r\nms a\r\nms a S2\r\n", FORMAT FORMAT FORMAT},
+    {"mg a v v\r\n", "mg(a 0 0 0){CLIENT_ERROR duplicate flag}\n"},
+    {"mg a Z\r\n", "mg(a 0 0 0){CLIENT_ERROR invalid flag}\n"},
+    {"mg a Tx\r\n", "mg(a 0 0 0){CLIENT_ERROR bad token in command line format}\n"},
+    {"mg a -\r\n", "mg(a 0 0 0){CLIENT_ERROR bad command line format}\n"},
+    {"mg a= b\r\n", "mg(a= 0 0 0){CLIENT_ERROR error decoding key}\n"},
+    {"mg a a b c d e f g h i j k l m n o p q r s\r\n",
+     "mg(a 0 0 0){CLIENT_ERROR options flags are too long}\n"},
+    {"md " K250 "k\r\nmd\r\n", FORMAT FORMAT},
     {"\r\n", FORMAT},
     {"\n", FORMAT},
     {"a\r\n", FORMAT},

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cache_meta: mg, ms, md, ma and me: one key, flags that say what to do and what to tell. */
+#include "services/cache_parts.h"
+
+#include "protocols/decimal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { STAGE_BEGIN, STAGE_ASKED };
+
+/* A value up to this is copied into the request's extra block by whoever is in the slice. */
+enum { COPY_BYTES_MAX = 512 };
+
+/* What of an item each command may tell; `k` and `O` are the client's own. */
+static const char told_of_get[] = "stcflhkO";
+static const char told_of_store[] = "kOcs";
+static const char told_of_count[] = "ctkO";
+static const char told_of_none[] = "kO";
+
+static struct pc_memcached_facts facts_of(const struct pc_value *value, uint32_t now)
+{
+    return (struct pc_memcached_facts){
+        .value_bytes = value->value_bytes,
+        .cas = value->cas,
+        .flags = value->flags,
+        .idle_seconds = now > value->accessed ? now - value->accessed : 0,
+        .ttl_seconds = value->expiry == 0 ? -1 : (int64_t)value->expiry - (int64_t)now,
+        .fetched = value->fetched,
+        .stale = value->stale,
+        .claimed = value->claimed,
+    };
+}
+
+static enum pc_serve say_line(struct pc_cache_op *op, const char *status, const char *told,
+                              const struct pc_memcached_facts *facts)
+{
+    char line[PC_MEMCACHED_META_LINE_BYTES_MAX];
+    const size_t bytes = pc_memcached_meta_line(line, status, told, op->request->input.at,
+                                                &op->parsed, &op->meta->parsed, facts);
+    return pc_reply_copy(op->request, line, bytes) == 0 ? PC_SERVED : PC_HANG_UP;
+}
+
+/* ---- mg ---- */
+
+/* A key that is not there becomes an empty item which whoever asked is to fill. */
+static bool vivify(struct pc_cache_op *op, struct pc_slice *slice, const struct pc_key *key,
+                   uint32_t now, struct pc_value *out_value)
+{
+    const struct pc_memcached_meta *meta = &op->meta->parsed;
+    const struct pc_store store = {.mode = PC_STORE_ADD,
+                                   .expiry = op->meta->vivify_expiry,
+                                   .cas_new = meta->has_cas_new ? meta->cas_new : 0,
+                                   .claimed = true,
+                                   .value = ""};
+    return pc_slice_store(slice, key, &store, now, NULL) == PC_SLICE_OK &&
+           pc_slice_find(slice, key, now, PC_FIND_QUIET, out_value);
+}
+
+static bool wins_recache(const struct pc_cache_op *op, const struct pc_value *value)
+{
+    return op->meta->parsed.recaches && !value->claimed && value->expiry != 0 &&
+           value->expiry < op->meta->recache_expiry;
+}
+
+static void take_value(struct pc_cache_op *op, unsigned place, struct pc_value *value)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    if (value->value_bytes > COPY_BYTES_MAX) {
+        op->hold = pc_cache_hold_take(cache, place, value);
+        op->no_memory = op->hold == NULL;
+        return;
+    }
+    uint8_t *at = op->meta->copy;
+    do {
+        memcpy(at, value->at, value->piece_bytes);
+        at += value->piece_bytes;
+    } while (value->left_bytes > 0 && pc_value_next(cache->owners->pool, value));
+}
+
+static bool mg_find(struct pc_cache_op *op, unsigned place, const struct pc_key *key, uint32_t now,
+                    struct pc_value *out_value)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    struct pc_slice *slice = pc_owners_slice(cache->owners, place);
+    const struct pc_memcached_meta *meta = &op->meta->parsed;
+    if (meta->sets_expiry) {
+        const bool found = pc_slice_touch(slice, key, op->expiry, now, out_value) == PC_SLICE_OK;
+        pc_cache_count(cache, place, PC_COUNT_cmd_touch);
+        pc_cache_count(cache, place, found ? PC_COUNT_touch_hits : PC_COUNT_touch_misses);
+        return found;
+    }
+    const bool found =
+        pc_slice_find(slice, key, now, meta->no_update ? PC_FIND_QUIET : PC_FIND_HIT, out_value);
+    pc_cache_count(cache, place, PC_COUNT_cmd_get);
+    pc_cache_count(cache, place, found ? PC_COUNT_get_hits : PC_COUNT_get_misses);
+    return found;
+}
+
+static void run_mg(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    struct pc_slice *slice = pc_owners_slice(pc_cache_of(op)->owners, place);
+    const struct pc_memcached_meta *meta = &op->meta->parsed;
+    const struct pc_key key = pc_cache_key(op);
+    const uint32_t now = pc_lane_second(there);
+    struct pc_value value;
+    bool won = false;
+    op->found = mg_find(op, place, &key, now, &value);
+    if (!op->found && meta->vivifies) {
+        won = op->found = vivify(op, slice, &key, now, &value);
+        value.claimed = false;
+        op->no_memory = !op->found;
+    }
+    if (!op->found) {
+        return;
+    }
+    if (!won && ((value.stale && !value.claimed) || wins_recache(op, &value))) {
+        won = pc_slice_claim(slice, &key, now);
+    }
+    op->meta->facts = facts_of(&value, now);
+    op->meta->facts.won = won;
+    op->meta->tells_value = meta->wants_value && !(meta->has_cas && meta->cas == value.cas);
+    if (op->meta->tells_value) {
+        take_value(op, place, &value);
+    }
+}
+
+static enum pc_serve answer_mg(struct pc_cache_op *op)
+{
+    struct pc_cache_meta *meta = op->meta;
+    if (op->no_memory) {
+        return pc_cache_say(op, op->found ? PC_MEMCACHED_SAY_NO_MEMORY_GET
+                                          : PC_MEMCACHED_SAY_NO_MEMORY);
+    }
+    if (!op->found) {
+        return meta->parsed.quiet ? PC_SERVED : say_line(op, "EN", told_of_none, NULL);
+    }
+    if (!meta->tells_value) {
+        return say_line(op, "HD", told_of_get, &meta->facts);
+    }
+    enum pc_serve served = say_line(op, "VA", told_of_get, &meta->facts);
+    if (op->hold != NULL) {
+        if (served != PC_SERVED) {
+            pc_cache_hold_drop(op->hold);
+            return served;
+        }
+        served = pc_cache_hold_send(op->request, op->hold) == 0 ? PC_SERVED : PC_HANG_UP;
+    } else if (served == PC_SERVED) {
+        served = pc_reply_copy(op->request, meta->copy, (size_t)meta->facts.value_bytes) == 0
+                     ? PC_SERVED
+                     : PC_HANG_UP;
+    }
+    return served == PC_SERVED && pc_reply_copy(op->request, "\r\n", 2) == 0 ? PC_SERVED
+                                                                             : PC_HANG_UP;
+}
+
+/* ---- ms ---- */
+
+/* Mode letters and what they store as; false: none of them. */
+static bool store_mode(char letter, enum pc_store_mode *out)
+{
+    switch (letter) {
+    case 0:
+    case 'S':
+        *out = PC_STORE_SET;
+        return true;
+    case 'E':
+        *out = PC_STORE_ADD;
+        return true;
+    case 'A':
+        *out = PC_STORE_APPEND;
+        return true;
+    case 'P':
+        *out = PC_STORE_PREPEND;
+        return true;
+    case 'R':
+        *out = PC_STORE_REPLACE;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool extends(enum pc_store_mode mode)
+{
+    return mode == PC_STORE_APPEND || mode == PC_STORE_PREPEND;
+}
+
+struct pc_store pc_cache_meta_store(const struct pc_cache_op *op)
+{
+    const struct pc_memcached_meta *meta = &op->meta->parsed;
+    enum pc_store_mode mode = PC_STORE_SET;
+    (void)store_mode(meta->mode, &mode); /* checked when the request began */
+    const bool compare = meta->has_cas && mode != PC_STORE_ADD;
+    return (struct pc_store){
+        .mode = compare && mode == PC_STORE_REPLACE ? PC_STORE_SET : mode,
+        .flags = meta->client_flags,
+        .expiry = extends(mode) ? op->meta->vivify_expiry : op->expiry,
+        .compare = compare,
+        .cas = meta->cas,
+        .cas_new = meta->has_cas_new ? meta->cas_new : 0,
+        .stale_if_older = compare && meta->stale && !extends(mode),
+        .create = meta->vivifies && extends(mode),
+        .value_bytes = op->parsed.value_bytes,
+    };
+}
+
+void pc_cache_meta_stored(struct pc_cache_op *op, unsigned place, uint64_t cas, uint32_t now)
+{
+    struct pc_value value;
+    const struct pc_key key = pc_cache_key(op);
+    op->meta->facts = (struct pc_memcached_facts){.value_bytes = op->parsed.value_bytes};
+    if (op->status != PC_SLICE_OK) {
+        return;
+    }
+    op->meta->facts.cas = cas;
+    if (extends(pc_cache_meta_store(op).mode) &&
+        pc_slice_find(pc_owners_slice(pc_cache_of(op)->owners, place), &key, now, PC_FIND_QUIET,
+                      &value)) {
+        op->meta->facts.value_bytes = value.value_bytes;
+    }
+}
+
+enum pc_serve pc_cache_meta_say_stored(struct pc_cache_op *op)
+{
+    static const char *const statuses[] = {
+        [PC_SLICE_OK] = "HD",
+        [PC_SLICE_NOT_FOUND] = "NF",
+        [PC_SLICE_NOT_STORED] = "NS",
+        [PC_SLICE_EXISTS] = "EX",
+    };
+    if (op->status >= PC_COUNT_OF(statuses)) {
+        return pc_cache_say(op, pc_cache_store_reply(op));
+    }
+    if (op->status == PC_SLICE_OK && op->meta->parsed.quiet) {
+        return PC_SERVED;
+    }
+    return say_line(op, statuses[op->status], told_of_store, &op->meta->facts);
+}
+
+/* ---- md ---- */
+
+static void run_md(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    const struct pc_memcached_meta *meta = &op->meta->parsed;
+    const struct pc_key key = pc_cache_key(op);
+    const struct pc_delete how = {.compare = meta->has_cas,
+                                  .cas = meta->cas,
+                                  .mark_stale = meta->stale,
+                                  .keep_key = meta->remove_value,
+                                  .expiry_set = meta->sets_expiry,
+                                  .expiry = op->expiry,
+                                  .cas_new = meta->has_cas_new ? meta->cas_new : 0};
+    op->status = (uint8_t)pc_slice_delete(pc_owners_slice(cache->owners, place), &key, &how,
+                                          pc_lane_second(there));
+    if (op->status != PC_SLICE_OK) {
+        pc_cache_count(cache, place, PC_COUNT_delete_misses);
+    } else if (!meta->stale) {
+        pc_cache_count(cache, place, PC_COUNT_delete_hits);
+    }
+}
+
+static enum pc_serve answer_md(struct pc_cache_op *op)
+{
+    switch (op->status) {
+    case PC_SLICE_OK:
+        return op->meta->parsed.quiet ? PC_SERVED : say_line(op, "HD", told_of_none, NULL);
+    case PC_SLICE_EXISTS:
+        return say_line(op, "EX", told_of_none, NULL);
+    case PC_SLICE_NOT_FOUND:
+        return say_line(op, "NF", told_of_none, NULL);
+    default:
+        return pc_cache_say(op, PC_MEMCACHED_SAY_NO_MEMORY_DELTA);
+    }
+}
+
+/* ---- ma ---- */
+
+static bool count_mode(char letter, bool *out_decrement)
+{
+    *out_decrement = letter == 'D' || letter == '-';
+    return letter == 0 || letter == 'I' || letter == '+' || *out_decrement;
+}
+
+static void run_ma(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    struct pc_slice *slice = pc_owners_slice(cache->owners, place);
+    const struct pc_memcached_meta *meta = &op->meta->parsed;
+    const struct pc_key key = pc_cache_key(op);
+    const uint32_t now = pc_lane_second(there);
+    struct pc_count count = {.delta = meta->delta,
+                             .compare = meta->has_cas,
+                             .cas = meta->cas,
+                             .cas_new = meta->has_cas_new ? meta->cas_new : 0,
+                             .create = meta->vivifies,
+                             .initial = meta->initial,
+                             .expiry = meta->sets_expiry ? op->expiry : op->meta->vivify_expiry,
+                             .expiry_set = meta->sets_expiry};
+    (void)count_mode(meta->mode, &count.decrement); /* checked when the request began */
+    uint64_t cas = 0;
+    op->status = (uint8_t)pc_slice_count(slice, &key, &count, now, &op->number, &cas);
+    if (op->status == PC_SLICE_NOT_FOUND) {
+        pc_cache_count(cache, place, count.decrement ? PC_COUNT_decr_misses : PC_COUNT_incr_misses);
+    }
+    if (op->status != PC_SLICE_OK) {
+        return;
+    }
+    pc_cache_count(cache, place, count.decrement ? PC_COUNT_decr_hits : PC_COUNT_incr_hits);
+    struct pc_value value;
+    if (pc_slice_find(slice, &key, now, PC_FIND_QUIET, &value)) {
+        op->meta->facts = facts_of(&value, now);
+    }
+    op->meta->facts.cas = cas;
+    op->meta->facts.claimed = op->meta->facts.stale = false; /* ma does not tell */
+}
+
+static enum pc_serve answer_ma(struct pc_cache_op *op)
+{
+    struct pc_cache_meta *meta = op->meta;
+    char number[PC_DECIMAL_BYTES_MAX + 2];
+    switch (op->status) {
+    case PC_SLICE_OK:
+        break;
+    case PC_SLICE_NOT_FOUND:
+        return say_line(op, "NF", told_of_none, NULL);
+    case PC_SLICE_EXISTS:
+        return say_line(op, "EX", told_of_none, NULL);
+    case PC_SLICE_NOT_NUMBER:
+        return pc_cache_say(op, PC_MEMCACHED_SAY_NON_NUMERIC);
+    default:
+        return pc_cache_say(op, PC_MEMCACHED_SAY_NO_MEMORY_DELTA);
+    }
+    if (meta->parsed.quiet) {
+        return PC_SERVED;
+    }
+    if (!meta->parsed.wants_value) {
+        return say_line(op, "HD", told_of_count, &meta->facts);
+    }
+    const size_t bytes = pc_decimal_write(number, op->number);
+    memcpy(number + bytes, "\r\n", 2);
+    meta->facts.value_bytes = bytes;
+    const enum pc_serve served = say_line(op, "VA", told_of_count, &meta->facts);
+    return served == PC_SERVED && pc_reply_copy(op->request, number, bytes + 2) == 0 ? PC_SERVED
+                                                                                     : PC_HANG_UP;
+}
+
+/* ---- me ---- */
+
+static void run_me(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    const struct pc_key key = pc_cache_key(op);
+    const uint32_t now = pc_lane_second(there);
+    struct pc_value value;
+    op->found = pc_slice_find(pc_owners_slice(pc_cache_of(op)->owners, place), &key, now,
+                              PC_FIND_QUIET, &value);
+    if (op->found) {
+        op->meta->facts = facts_of(&value, now);
+    }
+}
+
+static enum pc_serve answer_me(struct pc_cache_op *op)
+{
+    const struct pc_memcached_facts *facts = &op->meta->facts;
+    char line[PC_MEMCACHED_META_LINE_BYTES_MAX + 64];
+    if (!op->found) {
+        return pc_cache_say(op, PC_MEMCACHED_SAY_MISSED);
+    }
+    memcpy(line, "ME ", 3);
+    memcpy(line + 3, op->request->input.at + op->parsed.key_at, op->parsed.key_bytes);
+    const size_t head_bytes = 3 + (size_t)op->parsed.key_bytes;
+    const int tail_bytes = snprintf(
+        line + head_bytes, sizeof(line) - head_bytes,
+        " exp=%" PRId64 " la=%" PRIu32 " cas=%" PRIu64 " fetch=%s cls=1 size=%" PRIu64 "\r\n",
+        facts->ttl_seconds, facts->idle_seconds, facts->cas, facts->fetched ? "yes" : "no",
+        facts->value_bytes + op->meta->parsed.key_bytes);
+    return pc_reply_copy(op->request, line, head_bytes + (size_t)tail_bytes) == 0 ? PC_SERVED
+                                                                                  : PC_HANG_UP;
+}
+
+/* ---- Serving ---- */
+
+static enum pc_memcached_reply refusal_of(const struct pc_cache_op *op)
+{
+    const struct pc_memcached_meta *meta = &op->meta->parsed;
+    enum pc_store_mode mode;
+    bool decrement;
+    switch (op->parsed.verb) {
+    case PC_MEMCACHED_MS:
+        return meta->refusal == 0 && !store_mode(meta->mode, &mode)
+                   ? PC_MEMCACHED_SAY_BAD_STORE_MODE
+                   : meta->refusal;
+    case PC_MEMCACHED_MA:
+        if (meta->refusal != 0) {
+            return PC_MEMCACHED_SAY_BAD_OR_TWICE;
+        }
+        return count_mode(meta->mode, &decrement) ? PC_MEMCACHED_SAY_NOTHING
+                                                  : PC_MEMCACHED_SAY_BAD_COUNT_MODE;
+    default:
+        return meta->refusal;
+    }
+}
+
+/* Read the flags and aim; the reply that refuses the request, if it is not fine. */
+static enum pc_memcached_reply prepare(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    const struct pc_owners *owners = pc_cache_of(op)->owners;
+    const size_t body_bytes = op->parsed.value_follows ? PC_CACHE_BODY_BYTES : 0;
+    struct pc_cache_meta *meta =
+        pc_request_extra(op->request, sizeof(*meta) + pc_max_size(body_bytes, COPY_BYTES_MAX));
+    if (meta == NULL) {
+        return PC_MEMCACHED_SAY_NO_MEMORY_READ;
+    }
+    op->meta = meta;
+    meta->facts = (struct pc_memcached_facts){0};
+    meta->tells_value = false;
+    pc_memcached_meta_parse(op->request->input.at, &op->parsed, &meta->parsed);
+    const enum pc_memcached_reply refusal = refusal_of(op);
+    if (refusal != 0) {
+        return refusal;
+    }
+    op->expiry = pc_cache_expiry(meta->parsed.exptime, lane);
+    meta->vivify_expiry = pc_cache_expiry(meta->parsed.vivify_exptime, lane);
+    meta->recache_expiry = pc_cache_expiry(meta->parsed.recache_exptime, lane);
+    if (meta->parsed.key_is_binary) {
+        op->hash = pc_owners_hash(meta->parsed.key, meta->parsed.key_bytes, owners->seed);
+        op->place = pc_owners_place(owners, op->hash);
+    }
+    return PC_MEMCACHED_SAY_NOTHING;
+}
+
+static enum pc_serve answer(struct pc_cache_op *op)
+{
+    switch (op->parsed.verb) {
+    case PC_MEMCACHED_MG:
+        return answer_mg(op);
+    case PC_MEMCACHED_MD:
+        return answer_md(op);
+    case PC_MEMCACHED_MA:
+        return answer_ma(op);
+    default:
+        return answer_me(op);
+    }
+}
+
+static pc_cache_run_fn *run_of(const struct pc_cache_op *op)
+{
+    switch (op->parsed.verb) {
+    case PC_MEMCACHED_MG:
+        return run_mg;
+    case PC_MEMCACHED_MD:
+        return run_md;
+    case PC_MEMCACHED_MA:
+        return run_ma;
+    default:
+        return run_me;
+    }
+}
+
+enum pc_serve pc_cache_serve_meta(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    if (op->meta == NULL) {
+        const enum pc_memcached_reply refusal = prepare(op, lane);
+        if (refusal != 0) {
+            return pc_cache_say(op, refusal);
+        }
+    }
+    if (op->parsed.verb == PC_MEMCACHED_MS) {
+        return op->parsed.value_follows ? pc_cache_serve_body(op, lane)
+                                        : pc_cache_serve_item(op, lane);
+    }
+    if (op->stage == STAGE_BEGIN) {
+        op->stage = STAGE_ASKED;
+        if (!pc_cache_ask(op, op->place, run_of(op), lane)) {
+            return PC_WAITING;
+        }
+    }
+    return answer(op);
+}
