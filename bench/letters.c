@@ -60,15 +60,23 @@ struct queue {
     _Atomic bool waiting;
 };
 
+/* ---- The floor ---- */
+
+struct bare {
+    alignas(PC_CACHE_LINE) _Atomic unsigned tail;
+    alignas(PC_CACHE_LINE) struct message *slots[LETTERS];
+};
+
 struct bench {
     int cpus[2];
     struct pc_mailbox *boxes[2]; /* 0: the caller's, 1: the callee's */
     int bell;                    /* the callee's */
     struct queue queues[2];
+    struct bare bares[2];
     struct message messages[LETTERS];
     _Atomic bool stop;
     bool callee_sleeps;
-    unsigned posted, answered, served; /* caller, caller, callee */
+    unsigned posted, answered, bare_head; /* the caller's */
 };
 
 static uint64_t now_ns(void)
@@ -204,7 +212,7 @@ static void *mailbox_callee(void *ctx)
 {
     struct bench *bench = ctx;
     while (!atomic_load_explicit(&bench->stop, memory_order_relaxed)) {
-        if (pc_mailbox_drain(bench->boxes[1], BATCH, callee_visit, bench) != 0) {
+        if (pc_mailbox_drain(bench->boxes[1], WINDOW, callee_visit, bench) != 0) {
             pc_mailbox_flush(bench->boxes[1], ring, bench);
         } else if (bench->callee_sleeps && pc_mailbox_prepare_sleep(bench->boxes[1])) {
             eventfd_t count;
@@ -234,7 +242,7 @@ static void mailbox_stream(struct bench *bench, unsigned call_count)
             }
             pc_mailbox_flush(bench->boxes[0], ring, bench);
         }
-        if (pc_mailbox_drain(bench->boxes[0], BATCH, caller_visit, bench) == 0) {
+        if (pc_mailbox_drain(bench->boxes[0], WINDOW, caller_visit, bench) == 0) {
             relax();
         }
     }
@@ -339,8 +347,86 @@ static void mutex_wake(struct bench *bench)
     pthread_mutex_unlock(&bench->queues[1].mutex);
 }
 
+/* ---- Both sides over bare rings ---- */
+
+/* What was published since `head`; the caller's window keeps the ring from overflowing. */
+static unsigned bare_ready(struct bare *bare, unsigned head)
+{
+    unsigned tail = atomic_load_explicit(&bare->tail, memory_order_acquire);
+    for (unsigned i = head; i != tail; i++) {
+#if defined(__x86_64__)
+        __asm__ volatile("prefetchw %0" : : "m"(*bare->slots[i % LETTERS]));
+#else
+        __builtin_prefetch(bare->slots[i % LETTERS], 1);
+#endif
+    }
+    return tail;
+}
+
+static void *bare_callee(void *ctx)
+{
+    struct bench *bench = ctx;
+    struct bare *from = &bench->bares[1], *to = &bench->bares[0];
+    unsigned head = atomic_load_explicit(&to->tail, memory_order_relaxed);
+    while (!atomic_load_explicit(&bench->stop, memory_order_relaxed)) {
+        unsigned tail = bare_ready(from, head);
+        if (tail == head) {
+            relax();
+            continue;
+        }
+        for (; head != tail; head++) {
+            serve(from->slots[head % LETTERS]);
+            to->slots[head % LETTERS] = from->slots[head % LETTERS];
+        }
+        atomic_exchange_explicit(&to->tail, head, memory_order_seq_cst);
+    }
+    return NULL;
+}
+
+static void bare_post(struct bench *bench, unsigned count)
+{
+    struct bare *to = &bench->bares[1];
+    unsigned tail = atomic_load_explicit(&to->tail, memory_order_relaxed);
+    for (unsigned i = 0; i < count; i++) {
+        to->slots[tail++ % LETTERS] = next_message(bench);
+    }
+    atomic_exchange_explicit(&to->tail, tail, memory_order_seq_cst);
+}
+
+static unsigned bare_take_answers(struct bench *bench)
+{
+    struct bare *from = &bench->bares[0];
+    unsigned tail = bare_ready(from, bench->bare_head);
+    unsigned count = tail - bench->bare_head;
+    for (; bench->bare_head != tail; bench->bare_head++) {
+        check(bench, from->slots[bench->bare_head % LETTERS]);
+    }
+    return count;
+}
+
+static void bare_stream(struct bench *bench, unsigned call_count)
+{
+    while (bench->answered < call_count) {
+        if (bench->posted < call_count && bench->posted - bench->answered <= WINDOW - BATCH) {
+            bare_post(bench, BATCH);
+        }
+        if (bare_take_answers(bench) == 0) {
+            relax();
+        }
+    }
+}
+
+static void bare_call(struct bench *bench)
+{
+    bare_post(bench, 1);
+    while (bare_take_answers(bench) == 0) {
+        relax();
+    }
+}
+
 /* ---- Measuring ---- */
 
+/* A road that cannot sleep has no wake. */
 struct road {
     const char *name;
     void *(*callee)(void *ctx);
@@ -353,6 +439,7 @@ struct road {
 static const struct road roads[] = {
     {"mailbox", mailbox_callee, mailbox_stream, mailbox_call, mailbox_callee_sleeps, mailbox_wake},
     {"mutex", mutex_callee, mutex_stream, mutex_call, mutex_callee_sleeps, mutex_wake},
+    {"bare", bare_callee, bare_stream, bare_call, NULL, NULL},
 };
 
 enum measure { STREAM, AWAKE, ASLEEP, MEASURE_COUNT };
@@ -417,7 +504,9 @@ static double sample(struct bench *bench, const struct road *road, enum measure 
     bench->posted = bench->answered = 0;
     double result = measure == ASLEEP ? time_asleep(bench, road) : time_awake(bench, road, measure);
     atomic_store(&bench->stop, true);
-    road->wake(bench);
+    if (road->wake != NULL) {
+        road->wake(bench);
+    }
     pthread_join(thread, NULL);
     return result;
 }
@@ -456,7 +545,8 @@ static void print_road(const struct road *road, double (*values)[SAMPLES_MAX], u
     static const char *const names[] = {"stream_ns_per_letter", "awake_ns_per_call",
                                         "asleep_ns_per_call"};
     printf(",\"%s\":{", road->name);
-    for (unsigned measure = 0; measure < MEASURE_COUNT; measure++) {
+    const unsigned measure_count = road->wake == NULL ? ASLEEP : MEASURE_COUNT;
+    for (unsigned measure = 0; measure < measure_count; measure++) {
         double middle = median(values[measure], count);
         printf("%s\"%s\":{\"median\":%.2f,\"quartiles\":[%.2f,%.2f],\"range\":[%.2f,%.2f]}",
                measure == 0 ? "" : ",", names[measure], middle, values[measure][count / 4],
@@ -537,6 +627,9 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < sample_count; i++) {
         for (unsigned measure = 0; measure < MEASURE_COUNT; measure++) {
             for (unsigned road = 0; road < PC_COUNT_OF(roads); road++) {
+                if (measure == ASLEEP && roads[road].wake == NULL) {
+                    continue;
+                }
                 values[road][measure][i] = sample(&bench, &roads[road], (enum measure)measure);
             }
         }
