@@ -7,7 +7,7 @@
 #include "fiber.h"
 #include "models/engine.h"
 #include "runtime/core.h"
-#include "runtime/poller/script.h"
+#include "script_kernel.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -65,7 +65,8 @@ struct place_timer {
 
 struct world {
     const struct pc_world_config *config;
-    struct pc_script script;
+    struct script_kernel machine;
+    struct pc_script *script; /* the machine's */
     struct pc_fibers *fibers;
     struct pc_runtime *runtime;
     struct pc_service service; /* the config's, with the world's timers at its places */
@@ -99,7 +100,7 @@ __attribute__((noreturn)) static void fail(struct world *world, const char *trou
 static bool wait_over(void *ctx)
 {
     struct wait *wait = ctx;
-    return wait->condition(wait->ctx) || wait->world->script.now_ns >= wait->until_ns;
+    return wait->condition(wait->ctx) || wait->world->script->now_ns >= wait->until_ns;
 }
 
 static void world_block(struct pc_script *script, pc_script_condition_fn *condition, void *ctx,
@@ -124,7 +125,7 @@ static bool world_stuck(void *ctx)
         say(world, broken);
         return false;
     }
-    uint64_t next_ns = pc_script_next_ns(&world->script);
+    uint64_t next_ns = pc_script_next_ns(world->script);
     bool somebody = false;
     for (unsigned i = 0; i < FIBERS_MAX; i++) {
         if (world->waits[i] != NULL && world->waits[i]->until_ns < next_ns) {
@@ -136,7 +137,7 @@ static bool world_stuck(void *ctx)
         say(world, "all sleep, and somebody waits");
         return false;
     }
-    if (somebody && !world->stopping && next_ns > world->script.now_ns + PATIENCE_NS) {
+    if (somebody && !world->stopping && next_ns > world->script->now_ns + PATIENCE_NS) {
         say(world, "all sleep for long, and somebody waits");
         return false;
     }
@@ -144,7 +145,7 @@ static bool world_stuck(void *ctx)
         say(world, "the drain does not end");
         return false;
     }
-    world->script.now_ns = next_ns;
+    world->script->now_ns = next_ns;
     return true;
 }
 
@@ -189,7 +190,7 @@ static int world_thread_start(const struct pc_kernel *kernel, struct pc_thread *
 static int world_thread_join(const struct pc_kernel *kernel, struct pc_thread *thread)
 {
     struct thread *mine = (struct thread *)thread->handle;
-    pc_script_wait(&world_of(kernel)->script, thread_ended, mine, PC_FOREVER);
+    pc_script_wait(world_of(kernel)->script, thread_ended, mine, PC_FOREVER);
     free(mine);
     return 0;
 }
@@ -204,7 +205,7 @@ static bool never(void *ctx)
 static void world_sched_yield(const struct pc_kernel *kernel)
 {
     struct world *world = world_of(kernel);
-    pc_script_wait(&world->script, never, NULL, world->script.now_ns + YIELD_NS);
+    pc_script_wait(world->script, never, NULL, world->script->now_ns + YIELD_NS);
 }
 
 /* ---- Timers at the places ---- */
@@ -212,7 +213,7 @@ static void world_sched_yield(const struct pc_kernel *kernel)
 static void timer_arm(struct place_timer *timer, struct pc_lane *lane)
 {
     struct world *world = timer->world;
-    uint64_t delay_ns = pc_random_below(&world->script.random, world->timer_ns_max) + 1;
+    uint64_t delay_ns = pc_random_below(&world->script->random, world->timer_ns_max) + 1;
     timer->due_ns = pc_lane_now_ns(lane) + delay_ns;
     pc_timer_arm(&timer->timer, lane, delay_ns);
 }
@@ -244,12 +245,12 @@ static int world_place_open(void *app, int32_t place, struct pc_lane *lane)
 
 static const struct pc_kernel *kernel_of(struct client *client)
 {
-    return &client->world->script.kernel;
+    return &client->world->script->kernel;
 }
 
 static void client_moved(struct client *client)
 {
-    uint64_t quiet_ns = client->world->script.now_ns - client->moved_ns;
+    uint64_t quiet_ns = client->world->script->now_ns - client->moved_ns;
     client->quiet_ns_max = quiet_ns > client->quiet_ns_max ? quiet_ns : client->quiet_ns_max;
     client->moved_ns += quiet_ns;
 }
@@ -405,7 +406,7 @@ static void client_visit(struct client *client, unsigned connection)
     client->piece_max = (size_t)1 << pc_random_below(random, 13);
     client->piece_max = pc_max_size(client->piece_max, 16);
     client->out_begin = client->out_end = 0;
-    client->moved_ns = world->script.now_ns;
+    client->moved_ns = world->script->now_ns;
     client->quiet_ns_max = 0;
     world->config->talk(world->config->ctx, connection, pc_random_next(random), &client->talk);
     client_converse(client);
@@ -447,15 +448,15 @@ static bool connections_gone(void *ctx)
 static void stopper_main(void *ctx)
 {
     struct world *world = ctx;
-    pc_script_wait(&world->script, clients_left, world, world->stop_at_ns);
+    pc_script_wait(world->script, clients_left, world, world->stop_at_ns);
     if (world->clients_left == 0) {
         bool *waits = &world->waits_for_answer[pc_fiber_index(world->fibers)];
         *waits = true;
-        pc_script_wait(&world->script, connections_gone, world, PC_FOREVER);
+        pc_script_wait(world->script, connections_gone, world, PC_FOREVER);
         *waits = false;
     }
     world->stopping = true;
-    world->stop_ns = world->script.now_ns;
+    world->stop_ns = world->script->now_ns;
     pc_runtime_stop(world->runtime);
 }
 
@@ -535,7 +536,7 @@ static void tally_fill(struct world *world, struct pc_world_tally *tally)
 {
     struct pc_runtime *runtime = world->runtime;
     tally->steps += pc_fibers_steps(world->fibers);
-    tally->elapsed_ns += world->script.now_ns - runtime->start_ns;
+    tally->elapsed_ns += world->script->now_ns - runtime->start_ns;
     tally->requests += pc_runtime_counter(runtime, "requests");
     tally->letters += pc_runtime_counter(runtime, "letters_received");
     tally->handed_over += pc_runtime_counter(runtime, "handed_over");
@@ -563,7 +564,7 @@ static bool runtime_make(struct world *world, uint64_t seed)
                                              .drain_ns = world->drain_ns,
                                              .signals_declined = true,
                                              .seed = seed | 1,
-                                             .kernel = &world->script.kernel};
+                                             .kernel = &world->script->kernel};
     world->service = *config->service;
     world->service.place_open = world_place_open;
     char trouble[256] = "cannot create the runtime";
@@ -582,19 +583,24 @@ static struct world *world_make(const struct pc_world_config *config)
     struct pc_random random;
     pc_random_init(&random, config->seed);
     world->config = config;
-    pc_script_init(&world->script, pc_random_next(&random));
-    world->script.ctx = world;
-    world->script.block = world_block;
-    world->script.kernel.thread_start = world_thread_start;
-    world->script.kernel.thread_join = world_thread_join;
-    world->script.kernel.sched_yield = world_sched_yield;
-    plan_draw(&world->script.plan, &random, config->calm);
+    world->script = &world->machine.script;
+    pc_script_init(world->script, pc_random_next(&random));
+    world->script->ctx = world;
+    world->script->block = world_block;
+    world->script->kernel.thread_start = world_thread_start;
+    world->script->kernel.thread_join = world_thread_join;
+    world->script->kernel.sched_yield = world_sched_yield;
+    plan_draw(&world->script->plan, &random, config->calm);
+    if (pc_random_below(&random, 3) == 0) {
+        world->machine.interrupts = config->calm ? 0 : rate_draw(&random);
+        script_kernel_install(&world->machine);
+    }
     world->idle_ns = pc_random_below(&random, 4) == 0 ? UINT64_C(300000000) : 0;
     world->drain_ns = UINT64_C(600000000000); /* slow readers have their time */
     world->timer_ns_max = 1 + pc_random_below(&random, 8000000);
     bool stops_early = pc_random_below(&random, 4) == 0;
     world->stop_at_ns =
-        stops_early ? world->script.now_ns + pc_random_below(&random, 8000000) : PC_FOREVER;
+        stops_early ? world->script->now_ns + pc_random_below(&random, 8000000) : PC_FOREVER;
     const struct pc_fibers_config fibers_config = {.seed = pc_random_next(&random),
                                                    .fiber_count_max = FIBERS_MAX,
                                                    .step_count_max = 4 * 1000 * 1000,
@@ -640,7 +646,7 @@ const char *pc_world_run(const struct pc_world_config *config, struct pc_world_t
     bool destroyed = world->trouble[0] == '\0';
     if (destroyed) {
         pc_runtime_destroy(world->runtime);
-        if (pc_script_open_count(&world->script) != 0) {
+        if (pc_script_open_count(world->script) != 0) {
             say(world, "a descriptor was forgotten");
         }
         const char *unsettled = config->settled != NULL ? config->settled(config->ctx) : NULL;
@@ -653,14 +659,15 @@ const char *pc_world_run(const struct pc_world_config *config, struct pc_world_t
             (void)pc_counters_print(world->runtime->counters, world->runtime->lane_count, emit,
                                     report); /* no memory: none */
         }
-        fprintf(report, "world of seed %llu, %s, %u cores, at %.6f s: %s\n",
+        fprintf(report, "world of seed %llu, %s, %u cores, %s, at %.6f s: %s\n",
                 (unsigned long long)config->seed, config->model, config->core_count,
-                (double)world->script.now_ns / 1e9, world->trouble);
+                world->machine.plain.recv != NULL ? "epoll" : "scripted",
+                (double)world->script->now_ns / 1e9, world->trouble);
         pc_fibers_report(world->fibers, report);
     }
     const char *trouble = trouble_keep(world);
     pc_fibers_destroy(world->fibers);
-    pc_script_fini(&world->script);
+    pc_script_fini(world->script);
     free(world->clients);
     free(world);
     return trouble;

@@ -156,6 +156,12 @@ int pc_script_connect(struct pc_script *script, struct pc_script_socket *socket,
                       const struct sockaddr *address);
 void pc_script_close(struct pc_script *script, struct pc_script_socket *socket);
 
+/* For tests that give the machine other calls to wait with: have `poller` report what becomes due
+ * for an eventfd; the poller that a socket belongs to, NULL: none. */
+void pc_script_watch(struct pc_script_socket *socket, struct pc_poller *poller,
+                     struct pc_handle handle);
+struct pc_poller *pc_script_poller_of(const struct pc_script_socket *socket);
+
 /* Is `kernel` such a machine? */
 bool pc_script_owns(const struct pc_kernel *kernel);
 

@@ -222,6 +222,18 @@ static int scripted_adopt(struct pc_poller *poller, int fd, struct pc_handle han
     return 0;
 }
 
+void pc_script_watch(struct pc_script_socket *socket, struct pc_poller *poller,
+                     struct pc_handle handle)
+{
+    socket->poller = self(poller);
+    socket->handle = handle;
+}
+
+struct pc_poller *pc_script_poller_of(const struct pc_script_socket *socket)
+{
+    return socket->poller != NULL ? &socket->poller->poller : NULL;
+}
+
 static void leave(struct pc_script_socket *socket)
 {
     PC_ASSERT(socket->piece_count == 0);

@@ -12,7 +12,7 @@
 #include "runtime/kernel.h"
 #include "runtime/poller/poller.h"
 #ifdef PC_HOOKS
-#include "runtime/poller/script.h"
+#include "script_kernel.h"
 #endif
 
 #include <arpa/inet.h>
@@ -564,6 +564,36 @@ static void scripted_keeps_the_contract(void **state)
     free(script);
 }
 
+/* The real epoll.c, on calls that are interrupted, cut short and out of descriptors. */
+static void epoll_keeps_the_contract_on_a_rough_kernel(void **state)
+{
+    (void)state;
+    struct script_kernel *machine = calloc(1, sizeof(*machine));
+    assert_non_null(machine);
+    for (uint64_t seed = 0; seed < 20 * PC_COUNT_OF(cases); seed++) {
+        struct bench bench;
+        pc_script_init(&machine->script, seed);
+        machine->script.plan = (struct pc_script_plan){.part_arrives = 2,
+                                                       .late_report = 3,
+                                                       .needless_report = 16,
+                                                       .short_send = 4,
+                                                       .accept_fails = 4,
+                                                       .wait_interrupted = 8,
+                                                       .held_back = 4,
+                                                       .held_ns_max = 1000000,
+                                                       .step_ns_max = 1000,
+                                                       .pipe_bytes = (size_t)1 << (10 + seed % 8)};
+        machine->interrupts = 3;
+        script_kernel_install(machine);
+        bench_open(&bench, &machine->script.kernel, &pc_poller_epoll);
+        cases[seed % PC_COUNT_OF(cases)](&bench);
+        bench_close(&bench);
+        assert_int_equal(pc_script_open_count(&machine->script), 0);
+        pc_script_fini(&machine->script);
+    }
+    free(machine);
+}
+
 static void the_kernel_decides_the_poller(void **state)
 {
     (void)state;
@@ -587,6 +617,7 @@ int main(void)
         cmocka_unit_test(epoll_keeps_the_contract),
 #ifdef PC_HOOKS
         cmocka_unit_test(scripted_keeps_the_contract),
+        cmocka_unit_test(epoll_keeps_the_contract_on_a_rough_kernel),
         cmocka_unit_test(the_kernel_decides_the_poller),
 #endif
     };
