@@ -70,12 +70,17 @@ static struct pc_slot *slot_borrow(struct pc_exchange *exchange, struct pc_lane 
     return slot;
 }
 
-static void slot_give_back(struct pc_slot *slot, struct pc_lane *lane)
+static void extra_drop(struct pc_slot *slot, struct pc_lane *lane)
 {
     if (PC_UNLIKELY(slot->extra != NULL)) {
         pc_block_give_back(&lane->blocks, slot->extra);
         slot->extra = NULL;
     }
+}
+
+static void slot_give_back(struct pc_slot *slot, struct pc_lane *lane)
+{
+    extra_drop(slot, lane);
     if (PC_UNLIKELY(lane->slot_count >= PC_SLOTS_KEPT)) {
         free(slot);
         return;
@@ -244,6 +249,11 @@ static bool body_take(struct pc_exchange *exchange, struct pc_slot *slot)
     return !slot->body_wanted;
 }
 
+static bool may_swallow(const struct pc_exchange *exchange)
+{
+    return exchange->swallow > 0 && exchange->begin != exchange->end;
+}
+
 static void swallow(struct pc_exchange *exchange)
 {
     size_t count = exchange->end - exchange->begin;
@@ -325,16 +335,21 @@ static void drop_unserved(struct pc_exchange *exchange, struct pc_lane *lane)
 
 /* ---- Serving ---- */
 
+/* The peer has read enough for this slot to say more. What the head says can leave, whatever those
+ * behind it have said already. */
+static bool may_say(const struct pc_exchange *exchange, const struct pc_slot *slot)
+{
+    size_t queued = slot == exchange->head ? exchange->output.bytes : exchange->reply_bytes;
+    return queued <= PC_REPLY_BYTES_HIGH || exchange->mute;
+}
+
 /* An AGAIN goes on at once unless it waits for answers, for its body, or for the peer to read. */
 static bool again_ready(struct pc_exchange *exchange, struct pc_slot *slot)
 {
     if (slot->calls_open > 0) {
         return false;
     }
-    if (slot->body_wanted) {
-        return body_take(exchange, slot);
-    }
-    return exchange->reply_bytes <= PC_REPLY_BYTES_HIGH || exchange->mute;
+    return slot->body_wanted ? body_take(exchange, slot) : may_say(exchange, slot);
 }
 
 /* Act on what serve said, and ask it again as long as it has more to do at once. */
@@ -362,7 +377,7 @@ static void slot_outcome(struct pc_exchange *exchange, struct pc_slot *slot, str
         case PC_AGAIN:
             if (!again_ready(exchange, slot)) {
                 slot->state = PC_SLOT_AGAIN;
-                exchange->blocker = slot;
+                exchange->again_count++;
                 return;
             }
             break;
@@ -385,7 +400,7 @@ static void resume(struct pc_exchange *exchange, struct pc_lane *lane)
         if (slot->state == PC_SLOT_WAITING && slot->calls_open == 0) {
             slot_serve(exchange, slot, lane);
         } else if (slot->state == PC_SLOT_AGAIN && again_ready(exchange, slot)) {
-            exchange->blocker = NULL;
+            exchange->again_count--;
             slot_serve(exchange, slot, lane);
         }
         /* When the head ends, those behind it that ended before go with it. */
@@ -398,7 +413,7 @@ static void resume(struct pc_exchange *exchange, struct pc_lane *lane)
 static bool may_parse(const struct pc_exchange *exchange)
 {
     return exchange->end - exchange->begin >= exchange->want_bytes &&
-           exchange->end != exchange->begin && exchange->blocker == NULL &&
+           exchange->end != exchange->begin && exchange->again_count == 0 &&
            exchange->body_slot == NULL && exchange->swallow == 0 && !exchange->stopped &&
            exchange->open_count < PC_SLOT_COUNT_MAX && exchange->reply_bytes <= PC_REPLY_BYTES_HIGH;
 }
@@ -441,11 +456,20 @@ static void parse_failed(struct pc_exchange *exchange, const struct pc_slot *slo
         parse_bad(exchange, slot->request.trouble);
         return;
     }
-    exchange->want_bytes = pc_max_size(wanted, exchange->end - exchange->begin + 1);
-    if (exchange->want_bytes > exchange->lane->service->input_bytes_max) {
+    if (verdict == PC_PARSE_MORE) {
+        wanted = exchange->want_bytes = pc_max_size(wanted, exchange->end - exchange->begin + 1);
+    }
+    if (wanted > exchange->lane->service->input_bytes_max) {
         exchange->oversize = true;
         parse_bad(exchange, "request too large");
     }
+}
+
+/* One whole request, and not a longer one than the service allows: what came in one piece is
+ * treated like what came in many. */
+static bool is_request(const struct pc_service *service, enum pc_parse verdict, size_t bytes)
+{
+    return PC_LIKELY(verdict == PC_PARSE_DONE && bytes <= service->input_bytes_max);
 }
 
 /* Cut one request off the input; false: there is none. */
@@ -459,7 +483,7 @@ static bool parse_one(struct pc_exchange *exchange, struct pc_lane *lane)
     struct pc_view in = {exchange->input->data + exchange->begin, exchange->end - exchange->begin};
     size_t bytes = 0;
     enum pc_parse verdict = lane->service->parse(&slot->request, in, &bytes);
-    if (verdict == PC_PARSE_DONE) {
+    if (is_request(lane->service, verdict, bytes)) {
         PC_ASSERT(bytes > 0 && bytes <= in.count);
         slot_open(exchange, slot, bytes);
         return true;
@@ -497,7 +521,7 @@ static bool budget_spent(struct budget *budget, const struct pc_slot *slot, stru
 
 static bool serve_batch(struct pc_exchange *exchange, struct pc_lane *lane, struct budget *budget)
 {
-    while (exchange->unserved != NULL && exchange->blocker == NULL) {
+    while (exchange->unserved != NULL && exchange->again_count == 0) {
         struct pc_slot *slot = exchange->unserved;
         bool spent = budget_spent(budget, slot, lane);
         exchange->unserved = slot->next;
@@ -549,7 +573,7 @@ static bool serve_straight(struct pc_exchange *exchange, struct pc_lane *lane,
         struct pc_view in = {input->data + begin, end - begin};
         size_t bytes = 0;
         enum pc_parse verdict = service->parse(&slot->request, in, &bytes);
-        if (PC_UNLIKELY(verdict != PC_PARSE_DONE)) {
+        if (PC_UNLIKELY(!is_request(service, verdict, bytes))) {
             parse_failed(exchange, slot, verdict, bytes);
             break;
         }
@@ -564,6 +588,7 @@ static bool serve_straight(struct pc_exchange *exchange, struct pc_lane *lane,
             return !spent;
         }
         slot->request.class_index = 0;
+        extra_drop(slot, lane);
         scratch_clear(slot, lane);
     }
     pc_count_add(&lane->counters->requests, served);
@@ -578,8 +603,11 @@ static bool serve_straight(struct pc_exchange *exchange, struct pc_lane *lane,
 enum pc_run pc_exchange_run(struct pc_exchange *exchange, struct pc_lane *lane)
 {
     struct budget budget = {0};
-    exchange->lane = lane;
-    if (PC_UNLIKELY(exchange->swallow > 0)) {
+    /* A worker that does a call reads it at any time; it changes only while no call is out. */
+    if (exchange->lane != lane) {
+        exchange->lane = lane;
+    }
+    if (PC_UNLIKELY(may_swallow(exchange))) {
         swallow(exchange);
     }
     enum pc_run run = PC_RUN_DONE;
@@ -591,12 +619,16 @@ enum pc_run pc_exchange_run(struct pc_exchange *exchange, struct pc_lane *lane)
         all_served = exchange->begin == exchange->end && exchange->head == NULL;
     }
     while (run == PC_RUN_DONE && !all_served) {
-        if (PC_UNLIKELY(exchange->swallow > 0)) {
+        /* A request may have ended with its body still to come, or here already. */
+        if (PC_UNLIKELY(may_swallow(exchange))) {
             swallow(exchange);
         }
         if (!serve_batch(exchange, lane, &budget)) {
             run = PC_RUN_BUDGET;
             break;
+        }
+        if (may_swallow(exchange)) {
+            continue;
         }
         unsigned parsed = 0;
         while (parsed < PC_PARSE_BATCH && may_parse(exchange) && parse_one(exchange, lane)) {
@@ -642,21 +674,31 @@ bool pc_exchange_hungry(const struct pc_exchange *exchange)
     if (exchange->body_slot != NULL) {
         return exchange->body_slot->body_wanted;
     }
-    return exchange->blocker == NULL && exchange->unserved == NULL &&
+    return exchange->again_count == 0 && exchange->unserved == NULL &&
            exchange->open_count < PC_SLOT_COUNT_MAX && exchange->reply_bytes <= PC_REPLY_BYTES_HIGH;
+}
+
+/* What a run would find in `slot` if it is in state AGAIN; asked without taking the body. */
+static bool again_runnable(const struct pc_exchange *exchange, const struct pc_slot *slot)
+{
+    if (slot->state != PC_SLOT_AGAIN || slot->calls_open > 0) {
+        return false;
+    }
+    return slot->body_wanted ? exchange->begin != exchange->end || exchange->ended
+                             : may_say(exchange, slot);
 }
 
 bool pc_exchange_runnable(const struct pc_exchange *exchange)
 {
-    const struct pc_slot *blocker = exchange->blocker;
-    if (blocker == NULL) {
-        return exchange->unserved != NULL || may_parse(exchange);
+    if (PC_LIKELY(exchange->again_count == 0)) {
+        return exchange->unserved != NULL || may_parse(exchange) || may_swallow(exchange);
     }
-    if (blocker->calls_open > 0) {
-        return false;
+    for (const struct pc_slot *slot = exchange->head; slot != NULL; slot = slot->next) {
+        if (again_runnable(exchange, slot)) {
+            return true;
+        }
     }
-    return blocker->body_wanted ? exchange->begin != exchange->end || exchange->ended
-                                : exchange->reply_bytes <= PC_REPLY_BYTES_HIGH || exchange->mute;
+    return false;
 }
 
 bool pc_exchange_idle(const struct pc_exchange *exchange)
@@ -668,7 +710,7 @@ bool pc_exchange_idle(const struct pc_exchange *exchange)
 bool pc_exchange_over(const struct pc_exchange *exchange)
 {
     return (exchange->ended || exchange->stopped) && exchange->open_count == 0 &&
-           exchange->output.bytes == 0;
+           exchange->output.bytes == 0 && !may_parse(exchange);
 }
 
 void pc_exchange_end_of_input(struct pc_exchange *exchange)
@@ -768,7 +810,11 @@ static struct pc_chain *reply_chain(struct pc_slot *slot)
 
 static bool reply_fits(const struct pc_exchange *exchange, size_t count)
 {
-    return exchange->reply_bytes + count <= exchange->lane->reply_bytes_max;
+    bool fits = exchange->reply_bytes + count <= exchange->lane->reply_bytes_max;
+    if (PC_UNLIKELY(!fits)) {
+        pc_count(&exchange->lane->counters->cap_queue);
+    }
+    return fits;
 }
 
 static size_t reply_usual(const struct pc_chain *chain, const struct pc_exchange *exchange)
@@ -855,6 +901,13 @@ int pc_reply_share(struct pc_request *request, struct pc_view view, struct pc_ho
     }
     struct pc_chain *chain = reply_chain(slot);
     PC_ASSERT(!chain->reserved);
+    if (view.count == 0) {
+        /* No byte whose sending would release it. */
+        if (hold != NULL) {
+            hold->release(hold, exchange->lane);
+        }
+        return 0;
+    }
     int outcome = pc_chain_share(chain, view, hold, &exchange->lane->blocks);
     if (outcome == 0) {
         exchange->reply_bytes += view.count;

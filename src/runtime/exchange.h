@@ -52,7 +52,6 @@ struct pc_slot {
 struct pc_exchange {
     struct pc_lane *lane; /* the present, or else the last, runner */
     struct pc_slot *head, *tail, *unserved;
-    struct pc_slot *blocker;   /* in state AGAIN: later ones wait */
     struct pc_slot *body_slot; /* its body follows in the input; nothing is parsed before its end */
     struct pc_block *input;    /* NULL, or bytes [begin, end) are not yet parsed */
     size_t begin, end;
@@ -62,11 +61,12 @@ struct pc_exchange {
     size_t reply_bytes; /* in output and in all slots */
     struct pc_chain output;
     uint16_t open_count;
-    bool ended;          /* no more input: end of file, or the peer is gone */
-    bool mute;           /* replies are dropped: it hung up, or the peer is gone */
-    bool stopped;        /* nothing more is parsed: BAD or HANG_UP */
-    bool oversize;       /* BAD, because a request is larger than the service allows */
-    const char *trouble; /* why BAD, for the log; taken by whoever logs */
+    uint16_t again_count; /* slots in state AGAIN: while there are any, later ones wait */
+    bool ended;           /* no more input: end of file, or the peer is gone */
+    bool mute;            /* replies are dropped: it hung up, or the peer is gone */
+    bool stopped;         /* nothing more is parsed: BAD or HANG_UP */
+    bool oversize;        /* BAD, because a request is larger than the service allows */
+    const char *trouble;  /* why BAD, for the log; taken by whoever logs */
 };
 
 /* What a run left behind. */
