@@ -137,10 +137,9 @@ static bool link_open(struct client *client, struct link *link)
         return false;
     }
     int one = 1;
-    if (pc_random_below(&link->random, 2) == 0) {
-        (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    }
-    if (pc_random_below(&link->random, 4) == 0) {
+    /* Small cuts would each wait for an acknowledgement. */
+    (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (pc_random_below(&link->random, 16) == 0) {
         int small = 4096; /* the service's sends come up short */
         (void)setsockopt(link->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     }
