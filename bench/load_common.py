@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -70,9 +71,11 @@ def run(words, cpu=None, **more):
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           preexec_fn=pinned(cpu), **more) as process:
         out = process.stdout.read()
-        process.stderr.read()
+        trouble = process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 5):
+        print(f"{' '.join(words)}: exit {process.returncode}: {trouble}", file=sys.stderr)
     return out, process.returncode, usage.ru_utime + usage.ru_stime
 
 

@@ -125,6 +125,11 @@ static bool table_wanted(const struct pc_load_plan *plan)
     return !plan->quiet && !taken;
 }
 
+static bool value_wanted(const struct pc_load_plan *plan)
+{
+    return plan->json != NULL || plan->html != NULL;
+}
+
 static void trouble_say(const struct pc_load_plan *plan, const struct pc_load_result *result)
 {
     if (result->partial || result->wrong) {
@@ -163,7 +168,7 @@ static int one_run(struct show *show)
             pc_load_report_table(stdout, plan, &result);
         }
         trouble_say(plan, &result);
-        json_t *value = pc_load_report_json(plan, &result);
+        json_t *value = value_wanted(plan) ? pc_load_report_json(plan, &result) : NULL;
         code = show->hdr_error != 0 ? file_trouble(plan->hdr, show->hdr_error)
                                     : files_write(plan, value, &result);
         json_decref(value);
@@ -196,7 +201,7 @@ static int sweep(struct show *show)
         if (table_wanted(plan)) {
             pc_load_report_sweep(stdout, plan, results, count);
         }
-        json_t *value = pc_load_report_sweep_json(plan, results, count);
+        json_t *value = value_wanted(plan) ? pc_load_report_sweep_json(plan, results, count) : NULL;
         code = files_write(plan, value, &results[count - 1]);
         json_decref(value);
     }

@@ -403,7 +403,7 @@ static int poller_set(struct pc_load_plan *plan, const char *name)
 static void rest_set(struct pc_load_plan *plan, const struct pc_load_settings *settings)
 {
     struct pc_driver_config *driver = &plan->driver;
-    driver->closed = settings->closed;
+    driver->closed = driver->traffic.closed = settings->closed;
     driver->depth = (unsigned)(settings->depth > 0 ? settings->depth : settings->closed);
     driver->warmup_ns = settings->warmup_ns;
     driver->duration_ns = settings->duration_ns;

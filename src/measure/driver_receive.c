@@ -15,20 +15,14 @@ static void verdict_count(struct pc_driver *driver, const struct pc_flight *flig
                           const struct pc_verdict *verdict)
 {
     struct pc_tally *tally = driver->tally;
-    const struct {
-        enum pc_tally_counter counter;
-        uint32_t count;
-    } always[] = {
-        {PC_TALLY_ERRORS, verdict->errors},
-        {PC_TALLY_MISMATCHES, verdict->mismatches},
-        {PC_TALLY_SHORT, verdict->short_answers},
-        {PC_TALLY_REORDERS, verdict->reorders},
-    };
     /* A wrong value is wrong in the warm-up, too. */
-    for (size_t i = 0; i < PC_COUNT_OF(always); i++) {
-        if (PC_UNLIKELY(always[i].count > 0)) {
-            pc_tally_count(tally, always[i].counter, always[i].count);
-        }
+    const uint32_t wrong =
+        verdict->errors | verdict->mismatches | verdict->short_answers | verdict->reorders;
+    if (PC_UNLIKELY(wrong != 0)) {
+        pc_tally_count(tally, PC_TALLY_ERRORS, verdict->errors);
+        pc_tally_count(tally, PC_TALLY_MISMATCHES, verdict->mismatches);
+        pc_tally_count(tally, PC_TALLY_SHORT, verdict->short_answers);
+        pc_tally_count(tally, PC_TALLY_REORDERS, verdict->reorders);
     }
     if (PC_UNLIKELY(verdict->trouble != NULL && driver->trouble[0] == '\0')) {
         snprintf(driver->trouble, sizeof(driver->trouble), "connection %u: %s answered \"%.*s\"",

@@ -8,19 +8,23 @@
 /* Own lag beyond which a request counts as late: twenty times the gate of a quiet machine. */
 #define LATE_NS UINT64_C(1000000)
 
-static void planned_queue(struct pc_driver *driver, struct pc_link *link,
-                          const struct pc_planned *planned)
+/* Room for one more request on `link`; NULL after a failure. */
+static struct pc_flight *flight_queue(struct pc_driver *driver, struct pc_link *link)
 {
     struct pc_flight *flight = pc_link_push(link);
     if (flight == NULL) {
         pc_driver_fail(driver, PC_DRIVER_NO_MEMORY, "out of memory with %llu requests waiting",
                        (unsigned long long)driver->backlog);
-        return;
+        return NULL;
     }
-    flight->planned = *planned;
     flight->step = 0;
     driver->backlog++;
-    if (pc_driver_measures(driver, planned->intended_ns)) {
+    return flight;
+}
+
+static void planned_count(struct pc_driver *driver, uint64_t intended_ns)
+{
+    if (pc_driver_measures(driver, intended_ns)) {
         pc_tally_count(driver->tally, PC_TALLY_SCHEDULED, 1);
         driver->measured_count++;
         if (driver->measured_count == driver->config.request_count) {
@@ -44,7 +48,12 @@ void pc_driver_plan_due(struct pc_driver *driver, uint64_t now_ns)
         struct pc_planned planned;
         pc_traffic_next(driver->traffic, driver->due_ns, &planned);
         struct pc_link *link = &driver->links[planned.connection];
-        planned_queue(driver, link, &planned);
+        struct pc_flight *flight = flight_queue(driver, link);
+        if (flight == NULL) {
+            return;
+        }
+        flight->planned = planned;
+        planned_count(driver, driver->due_ns);
         pc_driver_mark(driver, link);
         driver->due_ns = pc_arrivals_next(&driver->arrivals);
     }
@@ -64,9 +73,11 @@ void pc_driver_plan_here(struct pc_driver *driver, struct pc_link *link, uint64_
     if (!driver->planning) {
         return;
     }
-    struct pc_planned planned;
-    pc_traffic_next(driver->traffic, passed, &planned);
-    planned_queue(driver, link, &planned);
+    struct pc_flight *flight = flight_queue(driver, link);
+    if (flight != NULL) {
+        pc_traffic_next(driver->traffic, passed, &flight->planned);
+        planned_count(driver, passed);
+    }
 }
 
 void pc_driver_free(struct pc_driver *driver, struct pc_link *link, uint64_t now_ns)

@@ -361,9 +361,10 @@ static void key_plan(struct pc_traffic *traffic, struct pc_planned *planned)
 
 static void hash_add(struct pc_traffic *traffic, const struct pc_planned *planned)
 {
-    const uint64_t parts[] = {planned->intended_ns, planned->key, planned->more_seed,
+    const bool closed = traffic->config.closed;
+    const uint64_t parts[] = {planned->key, planned->more_seed,
                               (uint64_t)planned->operation << 32 | planned->life_s,
-                              planned->connection};
+                              closed ? 0 : planned->intended_ns, closed ? 0 : planned->connection};
     for (size_t i = 0; i < PC_COUNT_OF(parts); i++) {
         struct pc_random step;
         pc_random_init(&step, traffic->hash ^ parts[i]);
@@ -372,36 +373,44 @@ static void hash_add(struct pc_traffic *traffic, const struct pc_planned *planne
     traffic->hashed_count++;
 }
 
+/* What a frame asks for is not a key but a number and some work. */
+static void frame_plan(struct pc_traffic *traffic, struct pc_planned *planned)
+{
+    const struct pc_traffic_config *config = &traffic->config;
+    planned->key = traffic->sequence * traffic->source_count + traffic->source_index;
+    planned->decile = 0;
+    planned->life_s = 0;
+    if (config->service_ns_mean > 0) {
+        planned->more_seed =
+            pc_service_draw(config->service_law, config->service_ns_mean, &traffic->services);
+    }
+}
+
 void pc_traffic_next(struct pc_traffic *traffic, uint64_t intended_ns,
                      struct pc_planned *out_planned)
 {
-    struct pc_planned planned = {
-        .intended_ns = intended_ns,
-        .operation = (uint8_t)operation_draw(traffic),
-        .connection = connection_draw(traffic),
-        .version = (uint32_t)(traffic->sequence * traffic->source_count + traffic->source_index),
-        .key_count = 1,
-    };
-    if (planned.operation == PC_OPERATION_FRAME) {
-        const struct pc_traffic_config *config = &traffic->config;
-        planned.key = traffic->sequence * traffic->source_count + traffic->source_index;
-        if (config->service_ns_mean > 0) {
-            planned.more_seed =
-                pc_service_draw(config->service_law, config->service_ns_mean, &traffic->services);
-        }
+    struct pc_planned *planned = out_planned;
+    planned->intended_ns = intended_ns;
+    planned->more_seed = 0;
+    planned->version =
+        (uint32_t)(traffic->sequence * traffic->source_count + traffic->source_index);
+    planned->connection = connection_draw(traffic);
+    planned->key_count = 1;
+    planned->operation = (uint8_t)operation_draw(traffic);
+    if (planned->operation == PC_OPERATION_FRAME) {
+        frame_plan(traffic, planned);
     } else {
-        key_plan(traffic, &planned);
-        planned.life_s = life_draw(traffic);
-        if (planned.operation == PC_OPERATION_MULTI_GET) {
-            planned.key_count = (uint16_t)traffic->config.multi_get_count;
-            planned.more_seed = pc_random_next(&traffic->misses);
+        key_plan(traffic, planned);
+        planned->life_s = life_draw(traffic);
+        if (planned->operation == PC_OPERATION_MULTI_GET) {
+            planned->key_count = (uint16_t)traffic->config.multi_get_count;
+            planned->more_seed = pc_random_next(&traffic->misses);
         }
     }
-    if (traffic->hashed_count < PC_TRAFFIC_HASHED) {
-        hash_add(traffic, &planned);
+    if (PC_UNLIKELY(traffic->hashed_count < PC_TRAFFIC_HASHED)) {
+        hash_add(traffic, planned);
     }
     traffic->sequence++;
-    *out_planned = planned;
 }
 
 void pc_traffic_more_begin(const struct pc_traffic *traffic, const struct pc_planned *planned,

@@ -84,6 +84,7 @@ struct pc_traffic_config {
     double service_ns_mean; /* 0: the frame carries no work */
     enum pc_weights_kind weights;
     unsigned connection_count;
+    bool closed; /* when and on which connection is up to the server: neither is hashed */
     uint64_t seed;
 };
 

@@ -329,6 +329,20 @@ class Streams(unittest.TestCase):
         self.assertEqual(hashes[0], hashes[1])
         self.assertNotEqual(hashes[0], hashes[2])
 
+    def test_closed_loops_are_the_same_however_fast(self):
+        hashes = set()
+        for pause in (0, 0.0005):
+            def slow(connection):
+                for body in frames(connection):
+                    time.sleep(pause)
+                    connection.sendall(frame(body))
+
+            with Invented(slow) as server:
+                _, counts = result(f"frame://127.0.0.1:{server.port}", "--closed", "--requests",
+                                   "300", "--warmup", "0", "-c", "3", "--preset", "spin-exp")
+                hashes.add(counts["stream_hash"])
+        self.assertEqual(len(hashes), 1)
+
     def test_bytes_of_one_connection_are_the_same(self):
         heard = []
 
