@@ -214,13 +214,13 @@ static int lanes_make(struct pc_runtime *runtime, struct trouble *trouble)
 }
 
 int pc_runtime_create(const struct pc_config *config, const struct pc_service *service, void *app,
-                      struct pc_runtime **out, char *text, size_t text_bytes)
+                      struct pc_runtime **out, char *trouble, size_t trouble_bytes)
 {
-    struct trouble trouble = {text, text_bytes};
+    struct trouble report = {trouble, trouble_bytes};
     struct pc_runtime *runtime = aligned_alloc(
         PC_CACHE_LINE, (sizeof(*runtime) + PC_CACHE_LINE - 1) & ~(size_t)(PC_CACHE_LINE - 1));
     if (runtime == NULL) {
-        return fail_memory(&trouble);
+        return fail_memory(&report);
     }
     memset(runtime, 0, sizeof(*runtime));
     runtime->config = *config;
@@ -234,22 +234,22 @@ int pc_runtime_create(const struct pc_config *config, const struct pc_service *s
         runtime->kernel->eventfd(runtime->kernel, 0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (outcome < 0) {
         free(runtime);
-        return fail(&trouble, outcome, "cannot open an eventfd: %s", strerror(-outcome));
+        return fail(&report, outcome, "cannot open an eventfd: %s", strerror(-outcome));
     }
     int (*const steps[])(struct pc_runtime *, struct trouble *) = {
         defaults_fill, model_choose, poller_choose, plan_make, lanes_make,
     };
     outcome = 0;
     for (unsigned i = 0; i < PC_COUNT_OF(steps) && outcome == 0; i++) {
-        outcome = steps[i](runtime, &trouble);
+        outcome = steps[i](runtime, &report);
     }
     if (outcome == 0) {
-        outcome = pc_listen_open(runtime, text, text_bytes);
+        outcome = pc_listen_open(runtime, trouble, trouble_bytes);
     }
     if (outcome == 0) {
         outcome = runtime->engine->create(runtime);
         if (outcome < 0) {
-            fail(&trouble, outcome, "cannot start: %s", strerror(-outcome));
+            fail(&report, outcome, "cannot start: %s", strerror(-outcome));
         }
     }
     if (outcome < 0) {

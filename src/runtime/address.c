@@ -224,7 +224,7 @@ static int append_entry(const struct entry *entry)
     if (entry->text[0] == 0) {
         return refuse(entry, -EINVAL, "expected an address, as in 127.0.0.1:9000");
     }
-    char host[HOST_BYTES];
+    char host[HOST_BYTES] = "";
     const char *port_text = NULL;
     int error = split(entry, host, &port_text);
     if (error != 0) {

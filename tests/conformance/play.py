@@ -158,7 +158,8 @@ def play(address, paths):
             except Mismatch as mismatch:
                 failed += 1
                 print(f"FAILED {os.path.basename(path)}: {title}\n    {mismatch}")
-    print(f"{passed} passed, {failed} failed at version {version}")
+    print(f"played at version {version}")
+    print(f"{passed} passed, {failed} failed, 0 skipped")
     return failed == 0
 
 
