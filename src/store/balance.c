@@ -11,12 +11,12 @@
 #include "store/parts.h"
 
 enum {
-    PC_TURN_FORGOTTEN = 10, /* seconds after which a slice that evicts no more does not count */
-    PC_TURN_SLACK = 2,      /* seconds: ages are whole ones */
-    PC_TURN_TOLERANCE = 4,  /* a quarter longer is the same */
-    PC_GIVE_SHARE = 64,     /* of its segments a slice gives at most this part in a second */
-    PC_WANT_SECONDS = 2,    /* a wish that is not repeated ends */
-    PC_AT_ONCE_BYTES = 1024 * 1024, /* room that is made within one call */
+    PC_TURN_FORGOTTEN = 10,    /* seconds after which a slice that evicts no more does not count */
+    PC_TURN_SLACK = 2,         /* seconds: ages are whole ones */
+    PC_TURN_TOLERANCE = 4,     /* a quarter longer is the same */
+    PC_GIVE_SHARE = 64,        /* of its segments a slice gives at most this part in a second */
+    PC_WANT_SECONDS = 2,       /* a wish that is not repeated ends */
+    PC_AT_ONCE_ENTRIES = 2048, /* that may be evicted within one call: some 300 us */
 };
 
 /* Seconds in which all memory of the slice is filled once, judged by the age of a fresh segment. */
@@ -94,20 +94,34 @@ bool pc_balance_leaves(const struct pc_slice *slice)
            atomic_load_explicit(&slice->pool->wanted, memory_order_relaxed) != 0;
 }
 
-enum pc_slice_status pc_balance_ask(struct pc_slice *slice, uint64_t bytes, uint32_t now)
+/* Segments to open for so many bytes in chunks, besides what is left of the open one. */
+static uint64_t segments_for(const struct pc_slice *slice, unsigned stream, uint64_t bytes)
+{
+    const uint32_t whole = slice->pool->segment_bytes - (uint32_t)sizeof(struct pc_chunk);
+    const uint32_t open = slice->streams[stream].open;
+    uint32_t room = 0;
+    if (open != 0 && slice->pool->segments[open].used_bytes < whole) {
+        room = whole - slice->pool->segments[open].used_bytes;
+        room = room < PC_CHUNK_BYTES_MIN && room < bytes ? 0 : room;
+    }
+    return bytes <= room ? 0 : (bytes - room + whole - 1) / whole;
+}
+
+enum pc_slice_status pc_balance_ask(struct pc_slice *slice, unsigned stream, uint64_t bytes,
+                                    uint32_t now)
 {
     const struct pc_pool *pool = slice->pool;
-    /* The rest of the segment that is open now may not be used, and the item needs room too. */
-    const uint64_t needed = bytes / (pool->segment_bytes - sizeof(struct pc_chunk)) + 2;
+    const uint64_t needed = segments_for(slice, stream, bytes);
     const uint64_t spare = slice->ready_count > PC_READY_SPARE ? slice->ready_count - 1 : 0;
     const uint64_t present = pc_pool_free_count(pool) + spare;
-    if (needed <= present || (needed - present) * pool->segment_bytes <= PC_AT_ONCE_BYTES) {
-        const uint64_t own =
-            slice->queues[PC_QUEUE_FRESH].count + slice->queues[PC_QUEUE_KEPT].count;
-        if (needed <= present + own) {
-            want_set(slice, 0, now);
-            return PC_SLICE_OK;
-        }
+    /* Some of its segments are open, held or all that it may not go below. */
+    const uint64_t own =
+        slice->segment_count > slice->floor_count ? slice->segment_count - slice->floor_count : 0;
+    const uint64_t evicted = needed <= present ? 0 : needed - present;
+    if (evicted <= own / 2 &&
+        evicted * slice->index.item_count <= (uint64_t)PC_AT_ONCE_ENTRIES * own) {
+        want_set(slice, 0, now);
+        return PC_SLICE_OK;
     }
     const uint64_t limit = atomic_load_explicit(&pool->limit_bytes, memory_order_relaxed);
     const uint64_t floors = (uint64_t)pool->slice_count * slice->floor_count;

@@ -2,10 +2,6 @@
 /* chain: values that lie in chunks of several segments, holds on them, bodies on their way in. */
 #include "store/parts.h"
 
-enum {
-    PC_CHUNK_BYTES_MIN = 1024, /* a smaller end of a segment is left unused */
-};
-
 static struct pc_chunk *chunk_at(const struct pc_pool *pool, uint64_t place)
 {
     return pc_pool_at(pool, place);
@@ -33,7 +29,7 @@ static uint64_t chunk_take(struct pc_slice *slice, unsigned stream, uint64_t lef
 enum pc_slice_status pc_chain_take_room(struct pc_slice *slice, unsigned stream, uint64_t bytes,
                                         uint32_t now, uint64_t *out_first)
 {
-    const enum pc_slice_status room = pc_balance_ask(slice, bytes, now);
+    const enum pc_slice_status room = pc_balance_ask(slice, stream, bytes, now);
     if (room != PC_SLICE_OK) {
         return room;
     }

@@ -28,8 +28,9 @@ static uint64_t cas_renew(struct pc_slice *slice, const struct pc_look *look)
 static enum pc_slice_status rewrite(struct pc_slice *slice, const struct pc_draft *draft,
                                     const struct pc_look *present, uint32_t now, uint64_t *out_cas)
 {
-    const unsigned stream = pc_log_stream(slice, draft->expiry, now);
-    if (!pc_log_has_room(slice, stream, pc_draft_bytes(draft))) {
+    const uint32_t bytes = pc_draft_bytes(draft);
+    const unsigned stream = pc_log_stream_with_room(slice, draft->expiry, bytes, now);
+    if (!pc_log_has_room(slice, stream, bytes)) {
         const enum pc_slice_status status = pc_log_make_room(slice, stream, now);
         slice->stats.no_memory += status == PC_SLICE_NO_MEMORY;
         return status == PC_SLICE_OK ? PC_SLICE_LATER : status;
@@ -259,7 +260,8 @@ static enum pc_slice_status touch_item(struct pc_slice *slice, const struct pc_k
     const struct pc_segment *segment =
         pc_pool_segment_of(slice->pool, pc_slot_place(look->at.value));
     const bool chunked = (look->shape & PC_ITEM_CHUNKED) != 0;
-    if (!chunked && pc_log_stream(slice, expiry, now) != segment->stream) {
+    const unsigned group = segment->stream / PC_QUEUE_COUNT;
+    if (!chunked && pc_log_stream(slice, expiry, now) / PC_QUEUE_COUNT != group) {
         struct pc_draft draft;
         pc_draft_from(slice, look, key, &draft);
         draft.expiry = expiry;

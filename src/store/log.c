@@ -38,6 +38,32 @@ bool pc_log_has_room(const struct pc_slice *slice, unsigned stream, uint32_t byt
            slice->cas_counter - base < UINT32_MAX;
 }
 
+/* Whether a segment can be opened without evicting anything first. */
+static bool segment_at_hand(const struct pc_slice *slice)
+{
+    return slice->ready_count > PC_READY_SPARE ||
+           (pc_pool_has_free(slice->pool) && !pc_balance_leaves(slice));
+}
+
+unsigned pc_log_stream_with_room(const struct pc_slice *slice, uint32_t expiry, uint32_t bytes,
+                                 uint32_t now)
+{
+    const unsigned own = pc_log_stream(slice, expiry, now);
+    if (PC_LIKELY(pc_log_has_room(slice, own, bytes)) || segment_at_hand(slice)) {
+        return own;
+    }
+    const unsigned end = slice->group_count * PC_QUEUE_COUNT;
+    for (unsigned far = PC_QUEUE_COUNT; far < end; far += PC_QUEUE_COUNT) {
+        if (own + far < end && pc_log_has_room(slice, own + far, bytes)) {
+            return own + far;
+        }
+        if (own >= far && pc_log_has_room(slice, own - far, bytes)) {
+            return own - far;
+        }
+    }
+    return own;
+}
+
 static struct pc_queue *queue_of(struct pc_slice *slice, const struct pc_segment *segment)
 {
     return &slice->queues[segment->stream % PC_QUEUE_COUNT];

@@ -24,10 +24,11 @@
 struct pc_look;
 
 enum {
-    PC_GROUP_COUNT_MAX = 32, /* time-to-live groups; the first is for items that never expire */
-    PC_HOLD_SHARE = 8,       /* of the pool: segments with sends, or one value */
-    PC_READY_SPARE = 1,      /* ready segments that only eviction may open, for what it keeps */
-    PC_BODY_SHARE = 2,       /* of the pool: bodies on their way in */
+    PC_GROUP_COUNT_MAX = 32,   /* time-to-live groups; the first is for items that never expire */
+    PC_CHUNK_BYTES_MIN = 1024, /* a smaller end of a segment is left unused */
+    PC_HOLD_SHARE = 8,         /* of the pool: segments with sends, or one value */
+    PC_READY_SPARE = 1,        /* ready segments that only eviction may open, for what it keeps */
+    PC_BODY_SHARE = 2,         /* of the pool: bodies on their way in */
 };
 
 /* One place where entries are appended. Streams 2g and 2g + 1 are those of group g: for what is
@@ -48,6 +49,7 @@ enum pc_queue_name { PC_QUEUE_FRESH, PC_QUEUE_KEPT, PC_QUEUE_COUNT };
 struct pc_clearing {
     uint32_t segment; /* 0: none */
     uint32_t offset;
+    uint32_t ahead; /* buckets of entries before this offset are being fetched */
     uint32_t kept_bytes;
     bool evicts; /* else everything in it is known to be dead */
 };
@@ -93,6 +95,11 @@ struct pc_slice {
 
 /* The stream for items of this expiry; add PC_QUEUE_KEPT for those that eviction keeps. */
 unsigned pc_log_stream(const struct pc_slice *slice, uint32_t expiry, uint32_t now);
+
+/* The same, but while no segment is free a stream of a neighbouring group that has room for
+ * `bytes`: better a mixed segment than a store that waits for a whole one to be cleared. */
+unsigned pc_log_stream_with_room(const struct pc_slice *slice, uint32_t expiry, uint32_t bytes,
+                                 uint32_t now);
 
 /* Whether `bytes` can be taken from the stream at once. */
 bool pc_log_has_room(const struct pc_slice *slice, unsigned stream, uint32_t bytes);
@@ -169,7 +176,8 @@ bool pc_balance_gives(const struct pc_slice *slice);
 bool pc_balance_leaves(const struct pc_slice *slice);
 
 /* Before so many bytes are taken in chunks. OK: try. LATER: the others were asked. NO_MEMORY. */
-enum pc_slice_status pc_balance_ask(struct pc_slice *slice, uint64_t bytes, uint32_t now);
+enum pc_slice_status pc_balance_ask(struct pc_slice *slice, unsigned stream, uint64_t bytes,
+                                    uint32_t now);
 
 /* --- chain.c: values in chunks --- */
 

@@ -15,7 +15,9 @@ enum {
     PC_FLOOR_SEGMENTS = 4, /* a slice's own from the start */
     PC_GROUP_SHARE = 16,   /* of the segments; a group has two streams: an eighth may be open */
     PC_HEAT_SURE = 4,      /* hits up to here count one each, later ones by chance */
-    PC_PACE_BYTES = 64,    /* written bytes that pay for one entry of clearing */
+    PC_PACE_ENTRIES = 4,   /* cleared for each that is written, while room is short */
+    PC_PACE_MAX = 512,     /* larger values make their room by LATER */
+    PC_PACE_BYTES = 32,    /* and one more for so many bytes written */
     PC_SEARCH_COUNT = 16,  /* segments looked at for the price of one item */
 };
 
@@ -318,7 +320,8 @@ void pc_slice_pace(struct pc_slice *slice, uint32_t now, uint64_t bytes)
             return;
         }
     }
-    (void)pc_clear_some(slice, now, 2 + (unsigned)(bytes / PC_PACE_BYTES));
+    const uint64_t entries = PC_PACE_ENTRIES + bytes / PC_PACE_BYTES;
+    (void)pc_clear_some(slice, now, entries < PC_PACE_MAX ? (unsigned)entries : PC_PACE_MAX);
 }
 
 /* The next segment that was flushed; the flush ends when there is none. */

@@ -392,16 +392,18 @@ static enum pc_slice_status find_room(struct pc_slice *slice, struct storing *st
         storing->room_bytes = storing->total;
         return pc_chain_take_room(slice, storing->stream, storing->total, now, &storing->room);
     }
-    if (storing->chunked) {
-        draft->chain = storing->body_as_is ? storing->body.chain : storing->room;
-        draft->chain_bytes = storing->total;
-    } else {
+    if (!storing->chunked) {
         for (unsigned i = 0; i < storing->source_count; i++) {
             draft->value[i].at = storing->sources[i].at;
             draft->value[i].bytes = storing->sources[i].bytes;
         }
+    } else {
+        draft->chain = storing->body_as_is ? storing->body.chain : storing->room;
+        draft->chain_bytes = storing->total;
     }
-    if (!pc_log_has_room(slice, storing->stream, pc_draft_bytes(draft))) {
+    const uint32_t bytes = pc_draft_bytes(draft);
+    storing->stream = pc_log_stream_with_room(slice, draft->expiry, bytes, now);
+    if (!pc_log_has_room(slice, storing->stream, bytes)) {
         return pc_log_make_room(slice, storing->stream, now);
     }
     *out_again = false;

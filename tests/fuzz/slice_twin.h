@@ -349,10 +349,11 @@ static bool twin_created(struct twin *twin, unsigned i, const struct pc_store *s
     char text[PC_KEY_BYTES_MAX + 1];
     const struct pc_key key = twin_key(twin, i, text);
     struct pc_value view;
-    return store->create && entry->present && entry->value_bytes != 0 &&
+    return store->create && entry->present &&
            (store->mode == PC_STORE_APPEND || store->mode == PC_STORE_PREPEND) &&
            pc_slice_find(twin->slice, &key, twin->now, PC_FIND_QUIET, &view) &&
-           view.value_bytes == store->value_bytes;
+           view.value_bytes == store->value_bytes &&
+           (entry->value_bytes != 0 || view.expiry != entry->expiry || view.flags != entry->flags);
 }
 
 /* What a caller does on LATER: step, ask again, give up in the end. */
