@@ -47,11 +47,12 @@ static void run_commit(struct pc_cache_op *op, unsigned place, struct pc_lane *t
 {
     struct body *body = op->extra;
     const struct pc_key key = pc_cache_key(op);
-    const struct pc_store store = pc_cache_store_of(op);
+    struct pc_slice *slice = pc_owners_slice(pc_cache_of(op)->owners, place);
+    struct pc_store store = pc_cache_store_of(op);
     const uint32_t now = pc_lane_second(there);
     uint64_t cas = 0;
-    op->status = (uint8_t)pc_slice_commit(pc_owners_slice(pc_cache_of(op)->owners, place), &key,
-                                          &store, now, &body->reservation, &cas);
+    pc_cache_store_fit(slice, &key, &store, now);
+    op->status = (uint8_t)pc_slice_commit(slice, &key, &store, now, &body->reservation, &cas);
     pc_cache_store_note(op, place, cas, now);
 }
 

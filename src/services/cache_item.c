@@ -184,6 +184,18 @@ enum pc_memcached_reply pc_cache_store_reply(const struct pc_cache_op *op)
     }
 }
 
+void pc_cache_store_fit(struct pc_slice *slice, const struct pc_key *key, struct pc_store *store,
+                        uint32_t now)
+{
+    struct pc_value value;
+    if (PC_LIKELY(!store->stale_if_older) ||
+        !pc_slice_find(slice, key, now, PC_FIND_QUIET, &value) || store->cas >= value.cas) {
+        return;
+    }
+    store->expiry = value.expiry;
+    store->claimed = value.claimed;
+}
+
 static void run_store(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
 {
     struct pc_slice *slice = pc_owners_slice(pc_cache_of(op)->owners, place);
@@ -192,6 +204,7 @@ static void run_store(struct pc_cache_op *op, unsigned place, struct pc_lane *th
     store.value = op->request->input.at + op->parsed.value_at;
     const uint32_t now = pc_lane_second(there);
     uint64_t cas = 0;
+    pc_cache_store_fit(slice, &key, &store, now);
     op->status = (uint8_t)pc_slice_store(slice, &key, &store, now, &cas);
     if (op->status == PC_SLICE_NO_MEMORY && op->parsed.verb == PC_MEMCACHED_SET) {
         /* As memcached: a set that fails must not leave what it was to replace. */
@@ -214,8 +227,9 @@ static void run_touch(struct pc_cache_op *op, unsigned place, struct pc_lane *th
 {
     struct pc_cache *cache = pc_cache_of(op);
     const struct pc_key key = pc_cache_key(op);
+    struct pc_value value; /* as memcached, who touches an item has read it */
     op->status = (uint8_t)pc_slice_touch(pc_owners_slice(cache->owners, place), &key, op->expiry,
-                                         pc_lane_second(there), NULL);
+                                         pc_lane_second(there), &value);
     op->found = op->status == PC_SLICE_OK;
     pc_cache_count(cache, place, PC_COUNT_cmd_touch);
     pc_cache_count(cache, place, op->found ? PC_COUNT_touch_hits : PC_COUNT_touch_misses);

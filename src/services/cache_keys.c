@@ -82,6 +82,9 @@ enum pc_serve pc_cache_serve_refusal(struct pc_cache_op *op)
     if (is_window && !op->parsed.begins_line && session_of(op)->line_failed) {
         return PC_SERVED;
     }
+    if (op->parsed.verb == PC_MEMCACHED_SHUTDOWN && !pc_cache_of(op)->settings.shutdown_allowed) {
+        return pc_cache_say(op, PC_MEMCACHED_SAY_SHUTDOWN_OFF);
+    }
     return pc_cache_say(op, op->parsed.refusal);
 }
 

@@ -19,6 +19,11 @@ static const char told_of_store[] = "kOcs";
 static const char told_of_count[] = "ctkO";
 static const char told_of_none[] = "kO";
 
+static int64_t ttl_of(uint32_t expiry, uint32_t now)
+{
+    return expiry == 0 ? -1 : (int64_t)expiry - (int64_t)now;
+}
+
 static struct pc_memcached_facts facts_of(const struct pc_value *value, uint32_t now)
 {
     return (struct pc_memcached_facts){
@@ -26,7 +31,7 @@ static struct pc_memcached_facts facts_of(const struct pc_value *value, uint32_t
         .cas = value->cas,
         .flags = value->flags,
         .idle_seconds = now > value->accessed ? now - value->accessed : 0,
-        .ttl_seconds = value->expiry == 0 ? -1 : (int64_t)value->expiry - (int64_t)now,
+        .ttl_seconds = ttl_of(value->expiry, now),
         .fetched = value->fetched,
         .stale = value->stale,
         .claimed = value->claimed,
@@ -44,24 +49,60 @@ static enum pc_serve say_line(struct pc_cache_op *op, const char *status, const 
 
 /* ---- mg ---- */
 
+/* What T, N, R and t make of an expiry: they take effect in the order they are written. */
+struct expiry_walk {
+    uint32_t expiry; /* in the end */
+    uint32_t told;   /* by t */
+    bool wins;       /* by R */
+};
+
+static struct expiry_walk walk_expiry(const struct pc_cache_op *op, uint32_t expiry, bool created)
+{
+    const struct pc_memcached_meta *meta = &op->meta->parsed;
+    struct expiry_walk walk = {created ? 0 : expiry, 0, false};
+    for (unsigned i = 0; i < meta->flag_count; i++) {
+        switch (op->request->input.at[meta->flags[i].at]) {
+        case 'T':
+            walk.expiry = op->expiry;
+            break;
+        case 'N':
+            walk.expiry = created ? op->meta->vivify_expiry : walk.expiry;
+            break;
+        case 'R':
+            walk.wins |= !created && walk.expiry != 0 && walk.expiry < op->meta->recache_expiry;
+            break;
+        case 't':
+            walk.told = walk.expiry;
+            break;
+        default:
+            break;
+        }
+    }
+    return walk;
+}
+
 /* A key that is not there becomes an empty item which whoever asked is to fill. */
 static bool vivify(struct pc_cache_op *op, struct pc_slice *slice, const struct pc_key *key,
                    uint32_t now, struct pc_value *out_value)
 {
     const struct pc_memcached_meta *meta = &op->meta->parsed;
     const struct pc_store store = {.mode = PC_STORE_ADD,
-                                   .expiry = op->meta->vivify_expiry,
+                                   .expiry = walk_expiry(op, 0, true).expiry,
                                    .cas_new = meta->has_cas_new ? meta->cas_new : 0,
                                    .claimed = true,
                                    .value = ""};
-    return pc_slice_store(slice, key, &store, now, NULL) == PC_SLICE_OK &&
-           pc_slice_find(slice, key, now, PC_FIND_QUIET, out_value);
-}
-
-static bool wins_recache(const struct pc_cache_op *op, const struct pc_value *value)
-{
-    return op->meta->parsed.recaches && !value->claimed && value->expiry != 0 &&
-           value->expiry < op->meta->recache_expiry;
+    uint64_t cas;
+    if (pc_slice_store(slice, key, &store, now, &cas) != PC_SLICE_OK) {
+        return false;
+    }
+    struct pc_value made;
+    if (!meta->no_update) {
+        (void)pc_slice_find(slice, key, now, PC_FIND_HIT,
+                            &made); /* to be asked for is to be read */
+    }
+    *out_value = (struct pc_value){
+        .at = (const uint8_t *)"", .cas = cas, .expiry = store.expiry, .accessed = now};
+    return true;
 }
 
 static void take_value(struct pc_cache_op *op, unsigned place, struct pc_value *value)
@@ -98,6 +139,15 @@ static bool mg_find(struct pc_cache_op *op, unsigned place, const struct pc_key 
     return found;
 }
 
+/* The expiry before T changes it; what there is to know for R and t in front of T. */
+static uint32_t expiry_before(struct pc_slice *slice, const struct pc_key *key, uint32_t now,
+                              bool *out_found)
+{
+    struct pc_value value;
+    *out_found = pc_slice_find(slice, key, now, PC_FIND_QUIET, &value);
+    return *out_found ? value.expiry : 0;
+}
+
 static void run_mg(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
 {
     struct pc_slice *slice = pc_owners_slice(pc_cache_of(op)->owners, place);
@@ -105,20 +155,28 @@ static void run_mg(struct pc_cache_op *op, unsigned place, struct pc_lane *there
     const struct pc_key key = pc_cache_key(op);
     const uint32_t now = pc_lane_second(there);
     struct pc_value value;
-    bool won = false;
+    uint32_t before = 0;
+    bool was_there, created = false;
+    if (meta->sets_expiry) {
+        before = expiry_before(slice, &key, now, &was_there);
+    }
     op->found = mg_find(op, place, &key, now, &value);
     if (!op->found && meta->vivifies) {
-        won = op->found = vivify(op, slice, &key, now, &value);
-        value.claimed = false;
-        op->no_memory = !op->found;
+        created = op->found = vivify(op, slice, &key, now, &value);
+        op->no_memory = !created;
     }
     if (!op->found) {
         return;
     }
-    if (!won && ((value.stale && !value.claimed) || wins_recache(op, &value))) {
-        won = pc_slice_claim(slice, &key, now);
+    const struct expiry_walk walk =
+        walk_expiry(op, meta->sets_expiry ? before : value.expiry, created);
+    bool won = created;
+    if (!value.claimed && !created && (value.stale || walk.wins)) {
+        won = true;
+        (void)pc_slice_claim(slice, &key, now); /* T may just have ended it: nobody else can win */
     }
     op->meta->facts = facts_of(&value, now);
+    op->meta->facts.ttl_seconds = ttl_of(walk.told, now);
     op->meta->facts.won = won;
     op->meta->tells_value = meta->wants_value && !(meta->has_cas && meta->cas == value.cas);
     if (op->meta->tells_value) {
@@ -291,13 +349,19 @@ static void run_ma(struct pc_cache_op *op, unsigned place, struct pc_lane *there
     const struct pc_memcached_meta *meta = &op->meta->parsed;
     const struct pc_key key = pc_cache_key(op);
     const uint32_t now = pc_lane_second(there);
+    bool was_there = true;
+    uint32_t before = 0;
+    if (meta->vivifies || meta->sets_expiry) {
+        before = expiry_before(slice, &key, now, &was_there);
+    }
+    const struct expiry_walk walk = walk_expiry(op, before, !was_there);
     struct pc_count count = {.delta = meta->delta,
                              .compare = meta->has_cas,
                              .cas = meta->cas,
                              .cas_new = meta->has_cas_new ? meta->cas_new : 0,
                              .create = meta->vivifies,
                              .initial = meta->initial,
-                             .expiry = meta->sets_expiry ? op->expiry : op->meta->vivify_expiry,
+                             .expiry = walk.expiry,
                              .expiry_set = meta->sets_expiry};
     (void)count_mode(meta->mode, &count.decrement); /* checked when the request began */
     uint64_t cas = 0;
@@ -312,6 +376,9 @@ static void run_ma(struct pc_cache_op *op, unsigned place, struct pc_lane *there
     struct pc_value value;
     if (pc_slice_find(slice, &key, now, PC_FIND_QUIET, &value)) {
         op->meta->facts = facts_of(&value, now);
+    }
+    if (meta->vivifies || meta->sets_expiry) {
+        op->meta->facts.ttl_seconds = ttl_of(walk.told, now);
     }
     op->meta->facts.cas = cas;
     op->meta->facts.claimed = op->meta->facts.stale = false; /* ma does not tell */

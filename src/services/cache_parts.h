@@ -182,6 +182,10 @@ enum pc_serve pc_cache_serve_stats(struct pc_cache_op *op, struct pc_lane *lane)
 /* What a store of this request asks of a slice; what to note of its outcome while in the slice; how
  * that outcome is said. */
 struct pc_store pc_cache_store_of(const struct pc_cache_op *op);
+/* A value stored stale keeps the expiry, and the mark of a client that makes it anew, of the newer
+ * one it replaces.  In the slice. */
+void pc_cache_store_fit(struct pc_slice *slice, const struct pc_key *key, struct pc_store *store,
+                        uint32_t now);
 void pc_cache_store_note(struct pc_cache_op *op, unsigned place, uint64_t cas, uint32_t now);
 enum pc_serve pc_cache_store_say(struct pc_cache_op *op);
 enum pc_memcached_reply pc_cache_store_reply(const struct pc_cache_op *op);

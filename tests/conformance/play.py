@@ -18,6 +18,7 @@ A transcript is blocks, each on a connection of its own and after a flush_all:
 
 A block that does not end in <close ends with a `version`, so that a reply too many is seen.
 """
+import contextlib
 import os
 import re
 import shutil
@@ -168,11 +169,13 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def play_reference(paths):
+@contextlib.contextmanager
+def reference_server():
+    """The address of a memcached of our own; None where it is not installed."""
     program = shutil.which("memcached")
     if program is None:
-        print("memcached is not installed")
-        return 77
+        yield None
+        return
     port = free_port()
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
     server = subprocess.Popen([program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", *user])
@@ -186,10 +189,18 @@ def play_reference(paths):
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.01)
-        return 0 if play(("127.0.0.1", port), paths) else 1
+        yield ("127.0.0.1", port)
     finally:
         server.terminate()
         server.wait()
+
+
+def play_reference(paths):
+    with reference_server() as address:
+        if address is None:
+            print("memcached is not installed")
+            return 77
+        return 0 if play(address, paths) else 1
 
 
 def play_program(flags, paths):
