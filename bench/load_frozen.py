@@ -35,12 +35,14 @@ def place(fraction, microseconds):
     return (LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM))
 
 
-def line(points, colour, name):
-    places = [place(fraction, us) for fraction, us in points if 0.1 <= fraction <= 0.9999]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    x, y = places[-1]
+def line(points, colour, name, label_down):
+    shown = [(fraction, us) for fraction, us in points if 0.1 <= fraction <= 0.9999]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in shown))
+    # Named where the two lines are furthest apart.
+    x, y = place(*min(shown, key=lambda point: abs(point[0] - 0.98)))
     return (f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.5"/>'
-            f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{colour}">{name}</text>')
+            f'<text x="{x - 12:.1f}" y="{y + label_down:.1f}" text-anchor="end" fill="{colour}">'
+            f'{name}</text>')
 
 
 def picture(got):
@@ -58,8 +60,8 @@ def picture(got):
         x, y = place(fraction, 10)
         parts.append(f'<text x="{x:.1f}" y="{y + 22}" text-anchor="middle" fill="#5b6570">'
                      f'{100 * fraction:g} %</text>')
-    parts.append(line(got["response_curve_us"], "#c26a00", "percore load"))
-    parts.append(line(got["from_send_curve_us"], "#1769aa", "from sending"))
+    parts.append(line(got["response_curve_us"], "#c26a00", "from the intended time", -6))
+    parts.append(line(got["from_send_curve_us"], "#1769aa", "from sending", 20))
     return "\n".join(parts) + "\n</svg>\n"
 
 
