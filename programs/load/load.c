@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,9 +52,15 @@ static void show_second(void *ctx, const struct pc_load_second *second,
         show->hdr_error =
             pc_hdr_log_interval(show->hdr, NULL, second->at_s, second->length_s, response);
     }
-    if (show->live) {
-        fprintf(stderr, "\r\033[K%5.0f s  %9.0f/s  p50 %.0f us  p99 %.0f us  lag p99 %.0f us%s",
-                second->at_s + second->length_s,
+    /* What is left after the last full second would read as a standstill. */
+    if (show->live && second->length_s > 0.2) {
+        char total[32] = "";
+        if (show->plan->request_count == 0) {
+            snprintf(total, sizeof(total), " of %.0f",
+                     (double)show->plan->driver.duration_ns / 1e9);
+        }
+        fprintf(stderr, "\r\033[K%.0f%s s  %.0f/s  p50 %.0f us  p99 %.0f us  lag p99 %.0f us%s",
+                second->at_s + second->length_s, total,
                 second->length_s > 0 ? (double)second->received / second->length_s : 0,
                 (double)second->response_ns_p50 / 1e3, (double)second->response_ns_p99 / 1e3,
                 (double)second->lag_ns_p99 / 1e3, second->errors > 0 ? "  ERRORS" : "");
@@ -217,6 +224,12 @@ static int plan_run(const struct pc_load_plan *plan)
     int code = show_open(&show, plan);
     struct pc_load_tuned tuned = {0};
     if (code == 0 && plan->tune) {
+        /* From here on a signal is for a run to notice: it must not end the program between two. */
+        sigset_t mask;
+        sigemptyset(&mask);
+        sigaddset(&mask, SIGINT);
+        sigaddset(&mask, SIGTERM);
+        (void)sigprocmask(SIG_BLOCK, &mask, NULL); /* cannot fail with these arguments */
         code = pc_load_tune(&tuned);
     }
     if (code == 0 && plan->fill_count > 0) {

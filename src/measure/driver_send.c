@@ -128,7 +128,7 @@ static void sent_record(struct pc_driver *driver, const struct pc_link *link, ui
     if (blocked) {
         pc_tally_count(tally, PC_TALLY_BLOCKED, count);
     }
-    if (own > LATE_NS) {
+    if (own > LATE_NS && !driver->config.closed) {
         pc_tally_count(tally, PC_TALLY_LATE, count);
     }
 }

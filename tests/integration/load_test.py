@@ -217,6 +217,14 @@ class Servers(unittest.TestCase):
                 self.assertEqual(code, FINE, counts["trouble"])
                 self.check_counts(counts)
 
+    def test_our_own_echo_does_the_work_it_is_asked_for(self):
+        with percore("echo", "--work", "-t", "1") as url:
+            code, counts = result(url, *QUICK, "--preset", "spin-fixed", "--service-us", "200",
+                                  "--rate", "100")
+            self.assertEqual(code, FINE, counts["trouble"])
+            self.check_counts(counts)
+            self.assertGreater(counts["from_send_us"]["min"], 200)
+
     def test_our_own_cache(self):
         with percore("cache", "-t", "2") as url:
             for words in (["--preset", "etc"], ["--preset", "tw52"], ["--preset", "tw23"],
