@@ -46,6 +46,7 @@ struct client {
     size_t piece_max;
     uint8_t out[4096];
     size_t out_begin, out_end;
+    uint64_t begun_ns;
     uint64_t moved_ns, quiet_ns_max; /* when it last sent; its longest silence */
 };
 
@@ -287,7 +288,10 @@ static void client_closed(struct client *client, ssize_t how)
     client_moved(client);
     /* The schedule may have kept this client from running for so long that it seemed idle. */
     bool idled = world->idle_ns > 0 && client->quiet_ns_max + TURN_NS > world->idle_ns;
-    if (world->stopping || idled) {
+    /* One that is slow to read what was said before a hang-up is not waited for for ever. */
+    bool lingered =
+        client->talk.hangs_up && world->script->now_ns > client->begun_ns + PC_LINGER_NS;
+    if (world->stopping || idled || (how < 0 && lingered)) {
         return;
     }
     if (how < 0) {
@@ -406,7 +410,7 @@ static void client_visit(struct client *client, unsigned connection)
     client->piece_max = (size_t)1 << pc_random_below(random, 13);
     client->piece_max = pc_max_size(client->piece_max, 16);
     client->out_begin = client->out_end = 0;
-    client->moved_ns = world->script->now_ns;
+    client->begun_ns = client->moved_ns = world->script->now_ns;
     client->quiet_ns_max = 0;
     world->config->talk(world->config->ctx, connection, pc_random_next(random), &client->talk);
     client_converse(client);
