@@ -13,10 +13,11 @@
  *   mutex    a queue with a mutex and a condition variable, locked once a batch
  *   bare     two rings of pointers and nothing else: no kinds, no credits, no fairness, no bell.
  *            What it takes is what this machine takes to move the lines: a floor
+ *   pointers the same, and nobody looks at the letters
  *
- * Both sides read and write every letter, which is a cache line. A sample of stream and awake is
- * the lower quartile of 201 short stretches, of asleep the median of 301 calls. `empty` is a drain
- * that finds nothing, with so many cores.
+ * Else both sides read and write every letter, which is a cache line. A sample of stream and awake
+ * is the lower quartile of 201 short stretches, of asleep the median of 301 calls. `empty` is a
+ * drain that finds nothing, with so many cores.
  *
  * usage: letters [SAMPLES [CPU CPU]]      prints one JSON line; medians and quartiles over samples
  */
@@ -74,15 +75,19 @@ struct bare {
 };
 
 struct bench {
+    /* Written before the callee starts, but for `stop`, which is written once more. */
     int cpus[2];
-    struct pc_mailbox *boxes[2]; /* 0: the caller's, 1: the callee's */
     int bell;                    /* the callee's */
-    struct queue queues[2];
+    struct pc_mailbox *boxes[2]; /* 0: the caller's, 1: the callee's */
+    bool callee_sleeps, untouched;
+    _Atomic bool stop;
+    /* The caller's. */
+    alignas(PC_CACHE_LINE) unsigned posted;
+    unsigned answered, bare_head;
+    /* Of both. */
+    alignas(PC_CACHE_LINE) struct queue queues[2];
     struct bare bares[2];
     struct message messages[LETTERS];
-    _Atomic bool stop;
-    bool callee_sleeps;
-    unsigned posted, answered, bare_head; /* the caller's */
 };
 
 static uint64_t now_ns(void)
@@ -184,17 +189,19 @@ static void ring(void *ctx, unsigned to_index)
     }
 }
 
-static void serve(struct message *message)
+static void serve(const struct bench *bench, struct message *message)
 {
-    message->answer = message->number + 1;
+    if (!bench->untouched) {
+        message->answer = message->number + 1;
+    }
 }
 
 static void check(struct bench *bench, const struct message *message)
 {
-    if (message->answer != bench->answered + 1u) {
+    bench->answered++;
+    if (!bench->untouched && message->answer != bench->answered) {
         die("an answer is wrong", EPROTO);
     }
-    bench->answered++;
 }
 
 static void callee_visit(void *ctx, struct pc_letter *letter, enum pc_letter_kind kind,
@@ -202,7 +209,7 @@ static void callee_visit(void *ctx, struct pc_letter *letter, enum pc_letter_kin
 {
     struct bench *bench = ctx;
     (void)kind;
-    serve(PC_CONTAINER_OF(letter, struct message, letter));
+    serve(bench, PC_CONTAINER_OF(letter, struct message, letter));
     pc_outbox_post(pc_mailbox_outbox(bench->boxes[1], from_index), letter, PC_LETTER_ANSWER);
 }
 
@@ -234,7 +241,10 @@ static void *mailbox_callee(void *ctx)
 static struct message *next_message(struct bench *bench)
 {
     struct message *message = &bench->messages[bench->posted % LETTERS];
-    message->number = bench->posted++;
+    if (!bench->untouched) {
+        message->number = bench->posted;
+    }
+    bench->posted++;
     return message;
 }
 
@@ -287,7 +297,7 @@ static void *mutex_callee(void *ctx)
         }
         struct pc_letter *letter = first;
         for (;; letter = letter->next) {
-            serve(PC_CONTAINER_OF(letter, struct message, letter));
+            serve(bench, PC_CONTAINER_OF(letter, struct message, letter));
             if (letter->next == NULL) {
                 break;
             }
@@ -356,10 +366,10 @@ static void mutex_wake(struct bench *bench)
 /* ---- Both sides over bare rings ---- */
 
 /* What was published since `head`; the caller's window keeps the ring from overflowing. */
-static unsigned bare_ready(struct bare *bare, unsigned head)
+static unsigned bare_ready(const struct bench *bench, const struct bare *bare, unsigned head)
 {
     unsigned tail = atomic_load_explicit(&bare->tail, memory_order_acquire);
-    for (unsigned i = head; i != tail; i++) {
+    for (unsigned i = head; i != tail && !bench->untouched; i++) {
 #if defined(__x86_64__)
         __asm__ volatile("prefetchw %0" : : "m"(*bare->slots[i % LETTERS]));
 #else
@@ -375,13 +385,13 @@ static void *bare_callee(void *ctx)
     struct bare *from = &bench->bares[1], *to = &bench->bares[0];
     unsigned head = atomic_load_explicit(&to->tail, memory_order_relaxed);
     while (!atomic_load_explicit(&bench->stop, memory_order_relaxed)) {
-        unsigned tail = bare_ready(from, head);
+        unsigned tail = bare_ready(bench, from, head);
         if (tail == head) {
             relax();
             continue;
         }
         for (; head != tail; head++) {
-            serve(from->slots[head % LETTERS]);
+            serve(bench, from->slots[head % LETTERS]);
             to->slots[head % LETTERS] = from->slots[head % LETTERS];
         }
         atomic_exchange_explicit(&to->tail, head, memory_order_seq_cst);
@@ -402,7 +412,7 @@ static void bare_post(struct bench *bench, unsigned count)
 static unsigned bare_take_answers(struct bench *bench)
 {
     struct bare *from = &bench->bares[0];
-    unsigned tail = bare_ready(from, bench->bare_head);
+    unsigned tail = bare_ready(bench, from, bench->bare_head);
     unsigned count = tail - bench->bare_head;
     for (; bench->bare_head != tail; bench->bare_head++) {
         check(bench, from->slots[bench->bare_head % LETTERS]);
@@ -440,12 +450,15 @@ struct road {
     void (*call)(struct bench *bench);
     bool (*callee_sleeps)(struct bench *bench);
     void (*wake)(struct bench *bench);
+    bool untouched;
 };
 
 static const struct road roads[] = {
-    {"mailbox", mailbox_callee, mailbox_stream, mailbox_call, mailbox_callee_sleeps, mailbox_wake},
-    {"mutex", mutex_callee, mutex_stream, mutex_call, mutex_callee_sleeps, mutex_wake},
-    {"bare", bare_callee, bare_stream, bare_call, NULL, NULL},
+    {"mailbox", mailbox_callee, mailbox_stream, mailbox_call, mailbox_callee_sleeps, mailbox_wake,
+     false},
+    {"mutex", mutex_callee, mutex_stream, mutex_call, mutex_callee_sleeps, mutex_wake, false},
+    {"bare", bare_callee, bare_stream, bare_call, NULL, NULL, false},
+    {"pointers", bare_callee, bare_stream, bare_call, NULL, NULL, true},
 };
 
 enum measure { STREAM, AWAKE, ASLEEP, MEASURE_COUNT };
@@ -460,6 +473,12 @@ static double median(double *values, unsigned count)
 {
     qsort(values, count, sizeof(*values), compare_doubles);
     return values[count / 2];
+}
+
+static double lower_quartile(double *values, unsigned count)
+{
+    qsort(values, count, sizeof(*values), compare_doubles);
+    return values[count / 4];
 }
 
 /* Nanoseconds of one call to a callee that sleeps: the median, as waking has a long tail. */
@@ -497,14 +516,14 @@ static double time_awake(struct bench *bench, const struct road *road, enum meas
             stretch_ns[i] = (double)(now_ns() - start) / AWAKE_CALLS;
         }
     }
-    qsort(stretch_ns, STRETCHES, sizeof(*stretch_ns), compare_doubles);
-    return stretch_ns[STRETCHES / 4];
+    return lower_quartile(stretch_ns, STRETCHES);
 }
 
 static double sample(struct bench *bench, const struct road *road, enum measure measure)
 {
     bench->posted = bench->answered = 0;
     bench->callee_sleeps = measure == ASLEEP;
+    bench->untouched = road->untouched;
     atomic_store(&bench->stop, false);
     pthread_t thread = thread_start(bench->cpus[1], road->callee, bench);
     road->call(bench); /* the callee runs, and pages are there */
@@ -531,20 +550,23 @@ static void count_visit(void *ctx, struct pc_letter *letter, enum pc_letter_kind
  * core that has nothing else to do. */
 static double time_empty(unsigned core_count)
 {
-    enum { DRAINS = 20000 };
+    enum { DRAINS = 200 };
     struct pc_mailbox *box;
     unsigned visited = 0;
     int error = pc_mailbox_create(0, core_count, 0, &box);
     if (error != 0) {
         die("cannot make a mailbox", -error);
     }
-    uint64_t start = now_ns();
-    for (unsigned i = 0; i < DRAINS; i++) {
-        pc_mailbox_drain(box, BATCH, count_visit, &visited);
+    double stretch_ns[STRETCHES];
+    for (unsigned stretch = 0; stretch < STRETCHES; stretch++) {
+        uint64_t start = now_ns();
+        for (unsigned i = 0; i < DRAINS; i++) {
+            pc_mailbox_drain(box, BATCH, count_visit, &visited);
+        }
+        stretch_ns[stretch] = (double)(now_ns() - start) / DRAINS;
     }
-    double result = (double)(now_ns() - start) / DRAINS;
     pc_mailbox_destroy(box);
-    return visited == 0 ? result : -1;
+    return visited == 0 ? lower_quartile(stretch_ns, STRETCHES) : -1;
 }
 
 static void print_road(const struct road *road, double (*values)[SAMPLES_MAX], unsigned count)

@@ -28,6 +28,8 @@
 /* Letters taken from one sender before the next gets its turn: one batch. */
 #define LETTERS_PER_TURN 16
 
+#define SLOTS_PER_LINE (PC_CACHE_LINE / sizeof(uintptr_t))
+
 enum sleep_state { STATE_AWAKE = 0, STATE_ASLEEP = 1 };
 
 /* The low bits of a slot; a letter's address has them free. */
@@ -89,6 +91,18 @@ static void letter_list_append(struct letter_list *list, struct pc_letter *lette
     list->last = &letter->next;
 }
 
+/* Ask for a line with the right to write it. */
+static void prefetch_to_write(const void *at)
+{
+#if defined(__x86_64__)
+    /* The built-in asks for a shared copy where the compiler may not assume this instruction; those
+     * processors that lack it do nothing. */
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)at));
+#else
+    __builtin_prefetch(at, 1);
+#endif
+}
+
 /* The lap bit of a full slot at `position`, set in the first lap; in an empty one it is the other.
  */
 static uintptr_t lap_at(uint32_t position, uint32_t lap_shift)
@@ -100,7 +114,7 @@ static uintptr_t lap_at(uint32_t position, uint32_t lap_shift)
  * then fall into different sets of its cache. */
 static size_t ring_stride(uint32_t slot_mask)
 {
-    return (size_t)slot_mask + 1 + PC_CACHE_LINE / sizeof(uintptr_t);
+    return (size_t)slot_mask + 1 + SLOTS_PER_LINE;
 }
 
 static _Atomic uintptr_t *ring_of(const struct pc_mailbox *box, unsigned from_index)
@@ -257,6 +271,10 @@ static void outbox_publish(struct pc_outbox *outbox, const uintptr_t *slots, uns
     atomic_exchange_explicit(&outbox->slots[tail & mask],
                              slots[0] | lap_at(tail, outbox->lap_shift), memory_order_seq_cst);
     PC_POINT("mailbox: published");
+    /* The next batch's slots, from the line after the one the reader polls now. */
+    for (unsigned i = SLOTS_PER_LINE; i <= 3 * SLOTS_PER_LINE; i += SLOTS_PER_LINE) {
+        prefetch_to_write(&outbox->slots[(outbox->tail + i) & mask]);
+    }
 }
 
 /* The letters the ring has room for, as its reader's own count says. Only assertions ask. */
@@ -383,22 +401,27 @@ static bool sender_has_mail(const struct pc_mailbox *box, unsigned from_index, m
     return (atomic_load_explicit(slot, order) & SLOT_LAP) == lap_at(head, box->lap_shift);
 }
 
-/* Ask for a letter's line with the right to write it: it was last written on another core, and its
- * receiver links it into a list when it answers. */
+/* A letter was last written on another core, and its receiver links it into a list to answer. */
 static void prefetch_letter(uintptr_t slot)
 {
-    const void *letter = (const void *)(slot & ~SLOT_BITS);
-#if defined(__x86_64__)
-    /* The built-in asks for a shared copy where the compiler may not assume this instruction; those
-     * processors that lack it do nothing. */
-    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)letter));
-#else
-    __builtin_prefetch(letter, 1);
-#endif
+    prefetch_to_write((const void *)(slot & ~SLOT_BITS));
 }
 
-/* Take at most `budget` full slots of a sender, and call for all their letters before the first is
- * read: one by one, each would cost a transfer between cores. */
+/* Call for the letters of the full slots from `head` on, up to a turn's worth. */
+static void prefetch_ahead(const struct pc_mailbox *box, const _Atomic uintptr_t *ring,
+                           uint32_t head)
+{
+    for (uint32_t next = head; next - head < LETTERS_PER_TURN; next++) {
+        uintptr_t slot = atomic_load_explicit(&ring[next & box->slot_mask], memory_order_relaxed);
+        if ((slot & SLOT_LAP) != lap_at(next, box->lap_shift)) {
+            return;
+        }
+        prefetch_letter(slot);
+    }
+}
+
+/* Take at most `budget` full slots of a sender. All their letters are called for before the first
+ * is read, and those of the next turn with them: one by one, each would cost a transfer. */
 static unsigned take_ready(struct pc_mailbox *box, unsigned from_index, unsigned budget,
                            uintptr_t *out_slots)
 {
@@ -407,13 +430,16 @@ static unsigned take_ready(struct pc_mailbox *box, unsigned from_index, unsigned
     uint32_t head = atomic_load_explicit(&box->heads[from_index], memory_order_relaxed);
     unsigned count = 0;
     for (; count < budget; count++, head++) {
-        /* Pairs with the exchange in pc_outbox_flush. */
+        /* Pairs with the exchange in outbox_publish. */
         uintptr_t slot = atomic_load_explicit(&ring[head & mask], memory_order_acquire);
         if ((slot & SLOT_LAP) != lap_at(head, lap_shift)) {
             break;
         }
         prefetch_letter(slot);
         out_slots[count] = slot;
+    }
+    if (count == budget) {
+        prefetch_ahead(box, ring, head);
     }
     /* Read by the sender's assertion alone; before any answer, with which credits travel. */
     atomic_store_explicit(&box->heads[from_index], head, memory_order_relaxed);
@@ -505,7 +531,7 @@ struct pc_control *pc_mailbox_take_control(struct pc_mailbox *box)
 
 bool pc_mailbox_has_mail(const struct pc_mailbox *box)
 {
-    /* Seq_cst for the re-check before sleep: pairs with the exchange in pc_outbox_flush and the
+    /* Seq_cst for the re-check before sleep: pairs with the exchange in outbox_publish and the
      * compare-exchange in post_control. */
     if (atomic_load_explicit(&box->control, memory_order_seq_cst) != NULL) {
         return true;
