@@ -164,7 +164,9 @@ struct pc_choice {
     unsigned core_count, worker_count;
 };
 
-/* Core: boot. On failure *out is untouched and `trouble` (may be NULL) has a line for a person. */
+/* Core: boot. On failure *out is untouched and `trouble` (may be NULL) has a line for a person.
+ * Unless the config declines, SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 are blocked from now on, here
+ * and in all threads started later, until the runtime is destroyed: run takes them. */
 int pc_runtime_create(const struct pc_config *, const struct pc_service *, void *app,
                       struct pc_runtime **out, char *trouble, size_t trouble_bytes);
 /* Waits until stopped and drained. Returns how many connections were cut, or a negative errno.

@@ -213,6 +213,41 @@ static int lanes_make(struct pc_runtime *runtime, struct trouble *trouble)
     return 0;
 }
 
+/* ---- Signals ---- */
+
+/* From create on, so that nobody who was told that we serve can kill us with a signal that asks for
+ * a drain or for counters. */
+static int signals_open(struct pc_runtime *runtime)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGUSR2);
+    const struct pc_kernel *kernel = runtime->kernel;
+    int outcome = kernel->signal_mask(kernel, SIG_BLOCK, &set, &runtime->signals_before);
+    if (outcome == 0) {
+        outcome = kernel->signalfd(kernel, -1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+        if (outcome < 0) {
+            (void)kernel->signal_mask(kernel, SIG_SETMASK, &runtime->signals_before, NULL);
+        }
+    }
+    runtime->signal_fd = outcome < 0 ? -1 : outcome;
+    return outcome < 0 ? outcome : 0;
+}
+
+static void signals_close(struct pc_runtime *runtime)
+{
+    const struct pc_kernel *kernel = runtime->kernel;
+    if (runtime->signal_fd >= 0) {
+        (void)kernel->close(kernel, runtime->signal_fd);
+        (void)kernel->signal_mask(kernel, SIG_SETMASK, &runtime->signals_before, NULL);
+    }
+}
+
+/* ---- Create and destroy ---- */
+
 int pc_runtime_create(const struct pc_config *config, const struct pc_service *service, void *app,
                       struct pc_runtime **out, char *trouble, size_t trouble_bytes)
 {
@@ -227,6 +262,7 @@ int pc_runtime_create(const struct pc_config *config, const struct pc_service *s
     runtime->service = service;
     runtime->app = app;
     runtime->log = config->log;
+    runtime->signal_fd = -1;
     runtime->kernel = config->kernel != NULL ? config->kernel : pc_kernel_linux();
     runtime->start_ns = runtime->kernel->clock_ns(runtime->kernel);
     atomic_init(&runtime->second, 1);
@@ -250,6 +286,12 @@ int pc_runtime_create(const struct pc_config *config, const struct pc_service *s
         outcome = runtime->engine->create(runtime);
         if (outcome < 0) {
             fail(&report, outcome, "cannot start: %s", strerror(-outcome));
+        }
+    }
+    if (outcome == 0 && !config->signals_declined) {
+        outcome = signals_open(runtime);
+        if (outcome < 0) {
+            fail(&report, outcome, "cannot take signals: %s", strerror(-outcome));
         }
     }
     if (outcome < 0) {
@@ -291,6 +333,7 @@ void pc_runtime_destroy(struct pc_runtime *runtime)
     free(runtime->cores);
     free(runtime->shares);
     pc_plan_fini(&runtime->plan);
+    signals_close(runtime);
     (void)runtime->kernel->close(runtime->kernel, runtime->wake_fd);
     free(runtime);
 }
@@ -343,24 +386,10 @@ static void on_signal(struct pc_runtime *runtime, uint32_t signal)
     }
 }
 
-static int signals_open(struct pc_runtime *runtime, sigset_t *out_before)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGUSR1);
-    sigaddset(&set, SIGUSR2);
-    int outcome = runtime->kernel->signal_mask(runtime->kernel, SIG_BLOCK, &set, out_before);
-    return outcome < 0
-               ? outcome
-               : runtime->kernel->signalfd(runtime->kernel, -1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-static void signals_take(struct pc_runtime *runtime, int signal_fd)
+static void signals_take(struct pc_runtime *runtime)
 {
     struct signalfd_siginfo info;
-    while (runtime->kernel->read(runtime->kernel, signal_fd, &info, sizeof(info)) ==
+    while (runtime->kernel->read(runtime->kernel, runtime->signal_fd, &info, sizeof(info)) ==
            (ssize_t)sizeof(info)) {
         on_signal(runtime, info.ssi_signo);
     }
@@ -372,7 +401,7 @@ static bool all_ended(struct pc_runtime *runtime)
            runtime->thread_count;
 }
 
-static void wait_ended(struct pc_runtime *runtime, int signal_fd)
+static void wait_ended(struct pc_runtime *runtime)
 {
     const struct pc_kernel *kernel = runtime->kernel;
     uint64_t cut_ns = PC_FOREVER;
@@ -386,13 +415,13 @@ static void wait_ended(struct pc_runtime *runtime, int signal_fd)
         }
         bool deadline = cut_ns != PC_FOREVER && now_ns < cut_ns;
         struct pollfd polls[] = {{.fd = runtime->wake_fd, .events = POLLIN},
-                                 {.fd = signal_fd, .events = POLLIN}};
-        (void)kernel->poll(kernel, polls, signal_fd >= 0 ? 2 : 1,
+                                 {.fd = runtime->signal_fd, .events = POLLIN}};
+        (void)kernel->poll(kernel, polls, runtime->signal_fd >= 0 ? 2 : 1,
                            deadline ? cut_ns - now_ns : PC_FOREVER); /* interrupted: look again */
         uint64_t count;
         (void)kernel->read(kernel, runtime->wake_fd, &count, sizeof(count)); /* only to empty it */
-        if (signal_fd >= 0) {
-            signals_take(runtime, signal_fd);
+        if (runtime->signal_fd >= 0) {
+            signals_take(runtime);
         }
     }
 }
@@ -412,25 +441,11 @@ int pc_runtime_wait(struct pc_runtime *runtime)
 
 int pc_runtime_run(struct pc_runtime *runtime)
 {
-    const struct pc_kernel *kernel = runtime->kernel;
-    int signal_fd = -1;
-    sigset_t before;
-    if (!runtime->config.signals_declined) {
-        signal_fd = signals_open(runtime, &before);
-        if (signal_fd < 0) {
-            return signal_fd;
-        }
-    }
     if (pc_runtime_start(runtime) < 0) {
         pc_runtime_stop(runtime); /* pc_runtime_wait says why */
     }
-    wait_ended(runtime, signal_fd);
-    int outcome = pc_runtime_wait(runtime);
-    if (signal_fd >= 0) {
-        (void)kernel->close(kernel, signal_fd);
-        (void)kernel->signal_mask(kernel, SIG_SETMASK, &before, NULL); /* a set it gave us */
-    }
-    return outcome;
+    wait_ended(runtime);
+    return pc_runtime_wait(runtime);
 }
 
 /* ---- Looking ---- */

@@ -15,6 +15,7 @@
 #include "runtime/topology.h"
 
 #include <percore/service.h>
+#include <signal.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 
@@ -47,8 +48,10 @@ struct pc_runtime {
     int *listen_fds;  /* core_count (or one) rows of address_count; -1: not on that core */
     char **addresses; /* as text, with the ports that were given */
     unsigned address_count;
-    int wake_fd;            /* an eventfd: a thread ended, or somebody called stop */
-    struct pc_core **cores; /* core_count; NULL where lanes are not cores */
+    int signal_fd;           /* -1: the application takes its signals itself */
+    sigset_t signals_before; /* what was blocked when the runtime was created */
+    int wake_fd;             /* an eventfd: a thread ended, or somebody called stop */
+    struct pc_core **cores;  /* core_count; NULL where lanes are not cores */
     unsigned core_count;
     struct pc_share *shares;       /* one per core */
     struct pc_counters **counters; /* lane_count */
