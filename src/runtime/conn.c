@@ -143,6 +143,11 @@ int pc_conn_open(struct pc_core *core, int fd)
     pc_exchange_init(&conn->exchange, &core->lane);
     core->open_count++;
     conn_arm(conn, core->lane.runtime->config.idle_ns);
+    if (PC_UNLIKELY(core->draining)) {
+        /* It was handed over while the drain began: read once, like the others, then closed. */
+        conn->readable = true;
+        pc_conn_wake(conn);
+    }
     return 0;
 }
 

@@ -12,14 +12,19 @@
 #include "seam_client.h"
 #include "test_service.h"
 
+#include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -157,6 +162,82 @@ static void world_run(const struct world *world)
     pc_test_service_destroy(service);
 }
 
+/* ---- Drains ---- */
+
+#define ARRIVALS 40
+
+struct arrivals {
+    const char *port;
+    int fds[ARRIVALS];
+    _Atomic(unsigned) count;
+};
+
+static void *arrive(void *ctx)
+{
+    struct arrivals *arrivals = ctx;
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)atoi(arrivals->port)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    for (unsigned i = 0; i < ARRIVALS; i++) {
+        arrivals->fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_true(arrivals->fds[i] >= 0);
+        /* Refused once the listeners are closed. */
+        (void)connect(arrivals->fds[i], (struct sockaddr *)&address, sizeof(address));
+        atomic_fetch_add(&arrivals->count, 1);
+    }
+    return NULL;
+}
+
+/* Silent connections arrive on all cores, and go from core to core, while the drain begins. */
+static void drain_among_arrivals(const char *model, unsigned core_count, unsigned stop_after)
+{
+    struct pc_test_service *service =
+        pc_test_service_create(&(struct pc_test_service_config){.workers = true});
+    assert_non_null(service);
+    static const char *const listen[] = {"127.0.0.1:0"};
+    struct pc_config config = {.listen = listen,
+                               .listen_count = 1,
+                               .model = model,
+                               .core_count = core_count,
+                               .worker_count = 1,
+                               .affinity = -1,
+                               .drain_ns = UINT64_C(20000000000),
+                               .signals_declined = true};
+    struct server server = {0};
+    assert_int_equal(pc_runtime_create(&config, pc_test_service_rows(service), service,
+                                       &server.runtime, NULL, 0),
+                     0);
+    assert_int_equal(pthread_create(&server.thread, NULL, server_main, &server), 0);
+    struct arrivals arrivals = {.port = strrchr(pc_runtime_address(server.runtime, 0), ':') + 1};
+    pthread_t arriving;
+    assert_int_equal(pthread_create(&arriving, NULL, arrive, &arrivals), 0);
+    while (atomic_load(&arrivals.count) < stop_after) {
+        sched_yield();
+    }
+    pc_runtime_stop(server.runtime);
+    assert_int_equal(pthread_join(server.thread, NULL), 0);
+    assert_int_equal(pthread_join(arriving, NULL), 0);
+    assert_int_equal(server.outcome, 0);
+    assert_int_equal(pc_runtime_counter(server.runtime, "accepted"),
+                     pc_runtime_counter(server.runtime, "closed"));
+    pc_runtime_destroy(server.runtime);
+    for (unsigned i = 0; i < ARRIVALS; i++) {
+        close(arrivals.fds[i]);
+    }
+    pc_test_service_destroy(service);
+}
+
+static void a_drain_lets_silent_arrivals_go(void **state)
+{
+    for (unsigned i = 0; i < pc_test_scale(60, 2000); i++) {
+        drain_among_arrivals("per-core", 4, i % ARRIVALS);
+    }
+    for (unsigned i = 0; i < pc_test_scale(10, 200); i++) {
+        drain_among_arrivals("thread-pool", 0, i % ARRIVALS);
+        drain_among_arrivals("thread-per-connection", 0, i % ARRIVALS);
+    }
+}
+
 static void one_core_keeps_every_promise(void **state)
 {
     world_run(&(struct world){.model = "per-core",
@@ -214,6 +295,7 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[1]);
     }
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_drain_lets_silent_arrivals_go),
         cmocka_unit_test(one_core_keeps_every_promise),
         cmocka_unit_test(two_cores_and_workers_keep_every_promise),
         cmocka_unit_test(four_cores_keep_every_promise),
