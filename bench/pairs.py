@@ -198,7 +198,7 @@ def machine():
     return {
         "cpu": cpu,
         "cpus": os.cpu_count(),
-        "kernel": os.uname().release,
+        "kernel": os.uname().release.partition("-")[0],
         "congestion": read_text("/proc/sys/net/ipv4/tcp_congestion_control"),
         "loopback_rps": read_text("/sys/class/net/lo/queues/rx-0/rps_cpus"),
         "load_average": read_text("/proc/loadavg").split()[:1],
