@@ -19,13 +19,13 @@
 #include <stdint.h>
 
 /* Row: enumerator, name, what it is. */
+/* clang-format off */
 #define PC_ARRIVALS_KINDS(row)                                                                     \
     row(PC_ARRIVALS_POISSON, "poisson", "independent users: exponential gaps")                     \
-        row(PC_ARRIVALS_FIXED, "fixed", "equal gaps")                                              \
-            row(PC_ARRIVALS_BURSTY, "bursty",                                                      \
-                "MMPP-2: 5x the calm rate for 10 ms in every 100 ms, on "                          \
-                "average") row(PC_ARRIVALS_GPD, "gpd",                                             \
-                               "generalised Pareto gaps, shape 0.155, as in Facebook's ETC pool")
+    row(PC_ARRIVALS_FIXED,   "fixed",   "equal gaps")                                              \
+    row(PC_ARRIVALS_BURSTY,  "bursty",  "MMPP-2: five times the calm rate, 10 of 100 ms")          \
+    row(PC_ARRIVALS_GPD,     "gpd",     "generalised Pareto, as Facebook's ETC pool")
+/* clang-format on */
 
 enum pc_arrivals_kind {
 #define PC_ARRIVALS_ENUM(name, text, help) name,

@@ -352,13 +352,23 @@ static void signals_look(struct pc_driver *driver, uint64_t now_ns)
         now_ns - driver->start_ns >= driver->window_end_ns) {
         driver->planning = false;
     }
+    if (!driver->planning && driver->planned_until_ns == 0) {
+        driver->planned_until_ns = now_ns;
+    }
+    const uint64_t silence_ns = driver->config.silence_ns;
+    if (driver->backlog > 0 && driver->planned_until_ns > 0 &&
+        now_ns - driver->planned_until_ns > silence_ns) {
+        pc_driver_fail(driver, PC_DRIVER_BEHIND,
+                       "the server is too slow for this: %llu requests unanswered %.1f s after the "
+                       "last was due",
+                       (unsigned long long)driver->backlog, (double)silence_ns / 1e9);
+    }
     if (driver->backlog == 0) {
         driver->last_received_ns = now_ns;
     } else if (now_ns > driver->last_received_ns &&
-               now_ns - driver->last_received_ns > driver->config.silence_ns) {
+               now_ns - driver->last_received_ns > silence_ns) {
         pc_driver_fail(driver, PC_DRIVER_SILENT, "no answer for %.1f s, %llu requests are waiting",
-                       (double)driver->config.silence_ns / 1e9,
-                       (unsigned long long)driver->backlog);
+                       (double)silence_ns / 1e9, (unsigned long long)driver->backlog);
     }
 }
 

@@ -26,21 +26,22 @@
 struct pc_kernel;
 struct pc_poller_ops;
 
-/* 72 bytes each: half a gigabyte is more than anybody wants to wait for. */
+/* 64 bytes each: a quarter of a gigabyte is more than anybody wants to wait for. */
 #define PC_DRIVER_BACKLOG_MAX (UINT64_C(1) << 22)
 
 /* Row: enumerator, name, what it means. */
+/* clang-format off */
 #define PC_DRIVER_OUTCOMES(row)                                                                    \
-    row(PC_DRIVER_COMPLETE, "complete", "every request that was planned was answered")             \
-        row(PC_DRIVER_STOPPED, "stopped", "ended early because somebody asked")                    \
-            row(PC_DRIVER_UNREACHABLE, "unreachable", "no connection could be made") row(          \
-                PC_DRIVER_LOST, "lost", "the server closed or reset a connection")                 \
-                row(PC_DRIVER_PROTOCOL, "protocol", "an answer was not the protocol") row(         \
-                    PC_DRIVER_SILENT, "silent", "no answer came for longer than the time allowed") \
-                    row(PC_DRIVER_BEHIND, "behind",                                                \
-                        "the server is slower than the rate, by more than is held")                \
-                        row(PC_DRIVER_NO_MEMORY, "memory", "the generator ran out of memory") row( \
-                            PC_DRIVER_SYSTEM, "system", "the system refused a socket or a poller")
+    row(PC_DRIVER_COMPLETE,    "complete",    "every request that was planned was answered")       \
+    row(PC_DRIVER_STOPPED,     "stopped",     "ended early because somebody asked")                \
+    row(PC_DRIVER_UNREACHABLE, "unreachable", "no connection could be made")                       \
+    row(PC_DRIVER_LOST,        "lost",        "the server closed or reset a connection")           \
+    row(PC_DRIVER_PROTOCOL,    "protocol",    "an answer was not the protocol")                    \
+    row(PC_DRIVER_SILENT,      "silent",      "no answer came for longer than allowed")            \
+    row(PC_DRIVER_BEHIND,      "behind",      "the rate is too much for server or generator")      \
+    row(PC_DRIVER_NO_MEMORY,   "memory",      "the generator ran out of memory")                   \
+    row(PC_DRIVER_SYSTEM,      "system",      "the system refused a socket or a poller")
+/* clang-format on */
 
 enum pc_driver_outcome {
 #define PC_DRIVER_ENUM(name, text, help) name,

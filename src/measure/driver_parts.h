@@ -44,6 +44,7 @@ struct pc_driver {
     bool planning;
     uint64_t backlog; /* planned and not answered, over all links */
     uint64_t last_received_ns;
+    uint64_t planned_until_ns; /* when planning ended; 0: it goes on */
     uint64_t cpu_begin_ns;
     bool cpu_begun, cpu_ended;
 

@@ -37,6 +37,14 @@ void pc_driver_plan_due(struct pc_driver *driver, uint64_t now_ns)
 {
     const uint64_t passed = now_ns - driver->start_ns;
     const uint64_t injected = driver->config.inject_schedule_ns;
+    if (driver->planning && passed > driver->due_ns &&
+        passed - driver->due_ns > driver->config.silence_ns) {
+        pc_driver_fail(driver, PC_DRIVER_BEHIND,
+                       "the generator fell %.1f s behind its schedule: a lower --rate, or more "
+                       "--threads",
+                       (double)(passed - driver->due_ns) / 1e9);
+        return;
+    }
     for (unsigned i = 0; i < PC_DRIVER_PLAN_BATCH && driver->planning; i++) {
         if (driver->due_ns >= driver->window_end_ns) {
             driver->planning = false;

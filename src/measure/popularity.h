@@ -17,16 +17,15 @@
 #include <stdint.h>
 
 /* Row: enumerator, name, what it is. */
+/* clang-format off */
 #define PC_POPULARITY_KINDS(row)                                                                   \
-    row(PC_POPULARITY_UNIFORM, "uniform", "every key alike")                                       \
-        row(PC_POPULARITY_ZIPF, "zipf", "the key of rank k with weight 1 / k^alpha")               \
-            row(PC_POPULARITY_HOT_SHARE, "hot", "one key takes a share, the rest as zipf")         \
-                row(PC_POPULARITY_MOVING, "moving",                                                \
-                    "a hot set takes a share and is replaced every period")                        \
-                    row(PC_POPULARITY_FLASH, "flash",                                              \
-                        "zipf, but a cold key rises to a share in 1 s, stays 10 s and decays "     \
-                        "over 30 s, then "                                                         \
-                        "another") row(PC_POPULARITY_SEQUENTIAL, "sequential", "ranks in turn")
+    row(PC_POPULARITY_UNIFORM,    "uniform",    "every key alike")                                 \
+    row(PC_POPULARITY_ZIPF,       "zipf",       "the key of rank k with weight 1 / k^alpha")       \
+    row(PC_POPULARITY_HOT_SHARE,  "hot",        "one key takes a share, the rest as zipf")         \
+    row(PC_POPULARITY_MOVING,     "moving",     "a hot set takes a share, another every period")   \
+    row(PC_POPULARITY_FLASH,      "flash",      "a cold key rises in 1 s, stays 10, fades over 30")\
+    row(PC_POPULARITY_SEQUENTIAL, "sequential", "ranks in turn")
+/* clang-format on */
 
 enum pc_popularity_kind {
 #define PC_POPULARITY_ENUM(name, text, help) name,

@@ -26,14 +26,15 @@ enum pc_tally_counter {
 };
 
 /* Row: enumerator, name, what is timed. */
+/* clang-format off */
 #define PC_TIMED_ROWS(row)                                                                         \
-    row(PC_TIMED_RESPONSE, "response", "intended to received")                                     \
-        row(PC_TIMED_LAG, "lag", "intended to sent")                                               \
-            row(PC_TIMED_OWN_LAG, "own_lag",                                                       \
-                "could be sent to sent: the generator's own part of the lag")                      \
-                row(PC_TIMED_SEND, "from_send", "sent to received: what other tools call latency") \
-                    row(PC_TIMED_NETWORK, "network_server", "sent to received by the kernel")      \
-                        row(PC_TIMED_CLIENT, "client", "received by the kernel to received")
+    row(PC_TIMED_RESPONSE, "response",       "intended to received")                               \
+    row(PC_TIMED_LAG,      "lag",            "intended to sent")                                   \
+    row(PC_TIMED_OWN_LAG,  "own_lag",        "could be sent to sent: our part of the lag")         \
+    row(PC_TIMED_SEND,     "from_send",      "sent to received: others call it latency")           \
+    row(PC_TIMED_NETWORK,  "network_server", "sent to received by the kernel")                     \
+    row(PC_TIMED_CLIENT,   "client",         "received by the kernel to received")
+/* clang-format on */
 
 enum pc_timed {
 #define PC_TIMED_ENUM(name, text, help) name,

@@ -29,10 +29,12 @@ enum pc_operation {
 };
 
 /* Row: enumerator, name, what it is. */
+/* clang-format off */
 #define PC_WEIGHTS_KINDS(row)                                                                      \
     row(PC_WEIGHTS_EQUAL, "equal", "every connection alike")                                       \
-        row(PC_WEIGHTS_ZIPF, "zipf", "connection k with weight 1 / k")                             \
-            row(PC_WEIGHTS_TENTH, "10-90", "a tenth of the connections carries nine tenths")
+    row(PC_WEIGHTS_ZIPF,  "zipf",  "connection k with weight 1 / k")                               \
+    row(PC_WEIGHTS_TENTH, "10-90", "a tenth of the connections carries nine tenths")
+/* clang-format on */
 
 enum pc_weights_kind {
 #define PC_WEIGHTS_ENUM(name, text, help) name,
@@ -42,15 +44,16 @@ enum pc_weights_kind {
 };
 
 /* Row: enumerator, name, law of the time a frame asks the server to work; the mean is apart. */
+/* clang-format off */
 #define PC_SERVICE_LAWS(row)                                                                       \
-    row(PC_SERVICE_FIXED, "fixed", "always the mean")                                              \
-        row(PC_SERVICE_EXPONENTIAL, "exp", "exponential")                                          \
-            row(PC_SERVICE_B90, "b90", "90 % at 0.5, 10 % at 5.5 means")                           \
-                row(PC_SERVICE_B999, "b999", "99.9 % at 0.5, 0.1 % at 500.5 means")                \
-                    row(PC_SERVICE_SHINJUKU, "shinjuku",                                           \
-                        "99.5 % short, 0.5 % a thousand times as long")                            \
-                        row(PC_SERVICE_LN1, "ln1", "lognormal, sigma 1")                           \
-                            row(PC_SERVICE_LN2, "ln2", "lognormal, sigma 2")
+    row(PC_SERVICE_FIXED,       "fixed",    "always the mean")                                     \
+    row(PC_SERVICE_EXPONENTIAL, "exp",      "exponential")                                         \
+    row(PC_SERVICE_B90,         "b90",      "90 % at 0.5, 10 % at 5.5 means")                      \
+    row(PC_SERVICE_B999,        "b999",     "99.9 % at 0.5, 0.1 % at 500.5 means")                 \
+    row(PC_SERVICE_SHINJUKU,    "shinjuku", "99.5 % short, 0.5 % a thousand times as long")        \
+    row(PC_SERVICE_LN1,         "ln1",      "lognormal, sigma 1")                                  \
+    row(PC_SERVICE_LN2,         "ln2",      "lognormal, sigma 2")
+/* clang-format on */
 
 enum pc_service_law {
 #define PC_SERVICE_ENUM(name, text, help) name,

@@ -532,6 +532,27 @@ class Trouble(unittest.TestCase):
             # Left out, they would flatter: each counts with the time it has waited.
             self.assertEqual(counts["response_us"]["count"], counts["unanswered"])
 
+    def test_server_that_is_too_slow(self):
+        def slow(connection):
+            for body in frames(connection):
+                time.sleep(0.01)
+                connection.sendall(frame(body))
+
+        with Invented(slow) as server:
+            code, counts = result(f"frame://127.0.0.1:{server.port}", *QUICK, "-c", "1",
+                                  "--warmup", "0", "--timeout", "0.5")
+            self.assertEqual((code, counts["outcome"]), (PARTIAL, "behind"))
+            self.assertIn("too slow", counts["trouble"])
+            self.assertEqual(counts["received"] + counts["unanswered"], counts["scheduled"])
+
+    def test_rate_beyond_the_generator(self):
+        with Invented(echo) as server:
+            code, counts = result(f"frame://127.0.0.1:{server.port}", "--rate", "900m",
+                                  "--duration", "30", "--warmup", "0", "--timeout", "0.3")
+            self.assertEqual(code, PARTIAL)
+            self.assertEqual(counts["outcome"], "behind")
+            self.assertRegex(counts["trouble"], "behind its schedule|are waiting")
+
     def test_frozen_server_is_forgiven_and_counted(self):
         with memcached() as (url, server):
             words = [PERCORE, "load", url, "--rate", "1000", "--arrivals", "fixed", "--duration",
