@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "protocols/decimal.h"
+#include "protocols/memcached_binary.h"
 
 #include <string.h>
 
@@ -29,6 +30,7 @@ struct row {
 static const struct row rows[PC_MEMCACHED_VERB_COUNT] = {
     [PC_MEMCACHED_NOTHING] = {"", 0, SHAPE_PLAIN, 0},
     [PC_MEMCACHED_UNKNOWN] = {"", 0, SHAPE_PLAIN, 0},
+    [PC_MEMCACHED_BINARY] = {"", 0, SHAPE_PLAIN, 0},
 #define PC_MEMCACHED_VERB(name, word, shape, words_min)                                            \
     [PC_MEMCACHED_##name] = {word, sizeof(word) - 1, SHAPE_##shape, words_min},
 #include "protocols/memcached_verbs.def"
@@ -124,7 +126,7 @@ static bool word_is(const uint8_t *at, uint32_t bytes, const char *text)
 
 static enum pc_memcached_verb find_verb(const uint8_t *at, uint32_t word_bytes)
 {
-    for (unsigned verb = PC_MEMCACHED_UNKNOWN + 1; verb < PC_MEMCACHED_VERB_COUNT; verb++) {
+    for (unsigned verb = PC_MEMCACHED_UNKNOWN + 1; verb < PC_MEMCACHED_BINARY; verb++) {
         if (rows[verb].word_bytes == word_bytes && memcmp(rows[verb].word, at, word_bytes) == 0) {
             return verb;
         }
@@ -554,6 +556,10 @@ enum pc_memcached_parsed pc_memcached_parse(struct pc_memcached_line line, const
 {
     if (PC_UNLIKELY(line.verb != 0)) {
         return continue_keys(line, at, count, out, out_line, out_bytes);
+    }
+    if (PC_UNLIKELY(count > 0 && at[0] == PC_MEMCACHED_BINARY_MAGIC)) {
+        *out_line = line;
+        return pc_memcached_binary_parse(at, count, out, out_bytes);
     }
     const size_t limit = pc_min_size(count, PC_MEMCACHED_LINE_BYTES_MAX);
     const uint8_t *feed = memchr(at, '\n', limit);

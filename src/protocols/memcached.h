@@ -41,6 +41,7 @@ enum pc_memcached_verb {
 #define PC_MEMCACHED_VERB(name, word, shape, words_min) PC_MEMCACHED_##name,
 #include "protocols/memcached_verbs.def"
 #undef PC_MEMCACHED_VERB
+    PC_MEMCACHED_BINARY, /* see memcached_binary.h; the opcode is in the request */
     PC_MEMCACHED_VERB_COUNT,
 };
 

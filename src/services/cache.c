@@ -38,10 +38,13 @@ uint32_t pc_cache_expiry(int32_t exptime, struct pc_lane *lane)
     return (uint64_t)exptime <= realtime_s ? 1 : now + (uint32_t)((uint64_t)exptime - realtime_s);
 }
 
-enum pc_serve pc_cache_say(const struct pc_cache_op *op, enum pc_memcached_reply reply)
+enum pc_serve pc_cache_say(struct pc_cache_op *op, enum pc_memcached_reply reply)
 {
     if (op->parsed.quiet) {
         return PC_SERVED;
+    }
+    if (PC_UNLIKELY(op->parsed.verb == PC_MEMCACHED_BINARY)) {
+        return pc_cache_binary_say_reply(op, reply);
     }
     size_t bytes;
     const char *line = pc_memcached_reply(reply, &bytes);
@@ -135,7 +138,8 @@ static enum pc_parse parse(struct pc_request *request, struct pc_view in, size_t
     op->request = request;
     request->class_index = class_of(&op->parsed);
     if (op->parsed.value_follows) {
-        request->body_bytes = (uint64_t)op->parsed.value_bytes + 2;
+        request->body_bytes =
+            (uint64_t)op->parsed.value_bytes + (op->parsed.verb == PC_MEMCACHED_BINARY ? 0 : 2);
     }
     if (PC_LIKELY(op->parsed.key_count == 1)) {
         const struct pc_owners *owners = cache->owners;
@@ -177,6 +181,9 @@ static enum pc_serve serve(struct pc_request *request, struct pc_lane *lane)
 {
     struct pc_cache_op *op = request->scratch;
     const struct pc_memcached_request *parsed = &op->parsed;
+    if (PC_UNLIKELY(parsed->verb == PC_MEMCACHED_BINARY)) {
+        return pc_cache_serve_binary(op, lane);
+    }
     if (PC_UNLIKELY(parsed->refusal != 0)) {
         return pc_cache_serve_refusal(op);
     }

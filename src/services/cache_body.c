@@ -101,6 +101,14 @@ static enum pc_serve begin(struct pc_cache_op *op, struct pc_lane *lane)
     return PC_AGAIN;
 }
 
+static enum pc_serve commit(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    op->stage = STAGE_COMMITTED;
+    op->room_rounds = 0;
+    (void)pc_cache_ask(op, op->place, run_commit, lane);
+    return PC_AGAIN;
+}
+
 static enum pc_serve fill(struct pc_cache_op *op, struct pc_lane *lane)
 {
     struct body *body = op->extra;
@@ -108,6 +116,9 @@ static enum pc_serve fill(struct pc_cache_op *op, struct pc_lane *lane)
         return abort_with(op, PC_MEMCACHED_SAY_NOTHING, lane);
     }
     const uint64_t left_bytes = op->parsed.value_bytes - body->filled_bytes;
+    if (left_bytes == 0 && op->parsed.verb == PC_MEMCACHED_BINARY) {
+        return commit(op, lane);
+    }
     if (left_bytes == 0) {
         op->stage = STAGE_TAIL;
         pc_request_body(op->request, body->tail, sizeof(body->tail));
@@ -133,10 +144,7 @@ static enum pc_serve check_tail(struct pc_cache_op *op, struct pc_lane *lane)
     if (memcmp(body->tail, "\r\n", 2) != 0) {
         return abort_with(op, PC_MEMCACHED_SAY_BAD_CHUNK, lane);
     }
-    op->stage = STAGE_COMMITTED;
-    op->room_rounds = 0;
-    (void)pc_cache_ask(op, op->place, run_commit, lane);
-    return PC_AGAIN;
+    return commit(op, lane);
 }
 
 /* Each step that asks a place returns AGAIN whether the answer is there already or not: then serve

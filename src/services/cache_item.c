@@ -308,7 +308,7 @@ static pc_cache_run_fn *run_of(const struct pc_cache_op *op)
 static enum pc_serve wait_for(const struct pc_cache_op *op)
 {
     return op->parsed.verb == PC_MEMCACHED_APPEND || op->parsed.verb == PC_MEMCACHED_PREPEND ||
-                   op->parsed.verb == PC_MEMCACHED_MS
+                   op->meta != NULL
                ? PC_AGAIN
                : PC_WAITING;
 }

@@ -60,6 +60,10 @@ static struct expiry_walk walk_expiry(const struct pc_cache_op *op, uint32_t exp
 {
     const struct pc_memcached_meta *meta = &op->meta->parsed;
     struct expiry_walk walk = {created ? 0 : expiry, 0, false};
+    if (op->parsed.verb == PC_MEMCACHED_BINARY) {
+        walk.expiry = created ? op->meta->vivify_expiry : expiry;
+        return walk;
+    }
     for (unsigned i = 0; i < meta->flag_count; i++) {
         switch (op->request->input.at[meta->flags[i].at]) {
         case 'T':
@@ -148,7 +152,7 @@ static uint32_t expiry_before(struct pc_slice *slice, const struct pc_key *key, 
     return *out_found ? value.expiry : 0;
 }
 
-static void run_mg(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+void pc_cache_meta_run_get(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
 {
     struct pc_slice *slice = pc_owners_slice(pc_cache_of(op)->owners, place);
     const struct pc_memcached_meta *meta = &op->meta->parsed;
@@ -282,6 +286,9 @@ void pc_cache_meta_stored(struct pc_cache_op *op, unsigned place, uint64_t cas, 
 
 enum pc_serve pc_cache_meta_say_stored(struct pc_cache_op *op)
 {
+    if (op->parsed.verb == PC_MEMCACHED_BINARY) {
+        return pc_cache_binary_say_stored(op);
+    }
     static const char *const statuses[] = {
         [PC_SLICE_OK] = "HD",
         [PC_SLICE_NOT_FOUND] = "NF",
@@ -299,7 +306,7 @@ enum pc_serve pc_cache_meta_say_stored(struct pc_cache_op *op)
 
 /* ---- md ---- */
 
-static void run_md(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+void pc_cache_meta_run_delete(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
 {
     struct pc_cache *cache = pc_cache_of(op);
     const struct pc_memcached_meta *meta = &op->meta->parsed;
@@ -342,7 +349,7 @@ static bool count_mode(char letter, bool *out_decrement)
     return letter == 0 || letter == 'I' || letter == '+' || *out_decrement;
 }
 
-static void run_ma(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+void pc_cache_meta_run_count(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
 {
     struct pc_cache *cache = pc_cache_of(op);
     struct pc_slice *slice = pc_owners_slice(cache->owners, place);
@@ -470,19 +477,27 @@ static enum pc_memcached_reply refusal_of(const struct pc_cache_op *op)
     }
 }
 
+struct pc_cache_meta *pc_cache_meta_open(struct pc_cache_op *op)
+{
+    const size_t body_bytes = op->parsed.value_follows ? PC_CACHE_BODY_BYTES : 0;
+    struct pc_cache_meta *meta =
+        pc_request_extra(op->request, sizeof(*meta) + pc_max_size(body_bytes, COPY_BYTES_MAX));
+    if (meta != NULL) {
+        op->meta = meta;
+        meta->facts = (struct pc_memcached_facts){0};
+        meta->tells_value = false;
+    }
+    return meta;
+}
+
 /* Read the flags and aim; the reply that refuses the request, if it is not fine. */
 static enum pc_memcached_reply prepare(struct pc_cache_op *op, struct pc_lane *lane)
 {
     const struct pc_owners *owners = pc_cache_of(op)->owners;
-    const size_t body_bytes = op->parsed.value_follows ? PC_CACHE_BODY_BYTES : 0;
-    struct pc_cache_meta *meta =
-        pc_request_extra(op->request, sizeof(*meta) + pc_max_size(body_bytes, COPY_BYTES_MAX));
+    struct pc_cache_meta *meta = pc_cache_meta_open(op);
     if (meta == NULL) {
         return PC_MEMCACHED_SAY_NO_MEMORY_READ;
     }
-    op->meta = meta;
-    meta->facts = (struct pc_memcached_facts){0};
-    meta->tells_value = false;
     pc_memcached_meta_parse(op->request->input.at, &op->parsed, &meta->parsed);
     const enum pc_memcached_reply refusal = refusal_of(op);
     if (refusal != 0) {
@@ -516,11 +531,11 @@ static pc_cache_run_fn *run_of(const struct pc_cache_op *op)
 {
     switch (op->parsed.verb) {
     case PC_MEMCACHED_MG:
-        return run_mg;
+        return pc_cache_meta_run_get;
     case PC_MEMCACHED_MD:
-        return run_md;
+        return pc_cache_meta_run_delete;
     case PC_MEMCACHED_MA:
-        return run_ma;
+        return pc_cache_meta_run_count;
     default:
         return run_me;
     }

@@ -6,6 +6,7 @@
  *   cache_item.c   requests of one key
  *   cache_keys.c   lines of several keys, window by window
  *   cache_meta.c   meta requests: flags to questions and facts to answers
+ *   cache_binary.c the binary protocol, on the questions of the meta requests
  *   cache_body.c   values too long to come with their line
  *   cache_stats.c  requests to all places: flush_all, stats
  *   cache_value.c  values on their way out: printed, or held and sent where they lie
@@ -167,7 +168,7 @@ bool pc_cache_make_room(struct pc_cache_op *op, struct pc_lane *lane);
 uint32_t pc_cache_expiry(int32_t exptime, struct pc_lane *lane);
 
 /* Say a fixed line, unless the request is quiet.  Lane: the connection's. */
-enum pc_serve pc_cache_say(const struct pc_cache_op *op, enum pc_memcached_reply reply);
+enum pc_serve pc_cache_say(struct pc_cache_op *op, enum pc_memcached_reply reply);
 
 /* serve of each kind of request. */
 enum pc_serve pc_cache_serve_refusal(struct pc_cache_op *op);
@@ -175,6 +176,7 @@ enum pc_serve pc_cache_serve_get(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_item(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_keys(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_meta(struct pc_cache_op *op, struct pc_lane *lane);
+enum pc_serve pc_cache_serve_binary(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_body(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_flush(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_stats(struct pc_cache_op *op, struct pc_lane *lane);
@@ -194,6 +196,16 @@ enum pc_memcached_reply pc_cache_store_reply(const struct pc_cache_op *op);
 struct pc_store pc_cache_meta_store(const struct pc_cache_op *op);
 void pc_cache_meta_stored(struct pc_cache_op *op, unsigned place, uint64_t cas, uint32_t now);
 enum pc_serve pc_cache_meta_say_stored(struct pc_cache_op *op);
+
+/* What the binary protocol shares with meta: the extra block, NULL where there is no memory, and
+ * the functions that run in a slice. */
+struct pc_cache_meta *pc_cache_meta_open(struct pc_cache_op *op);
+pc_cache_run_fn pc_cache_meta_run_get, pc_cache_meta_run_delete, pc_cache_meta_run_count;
+
+/* The forms in which the binary protocol says what the others say in lines. */
+enum pc_serve pc_cache_binary_say_stored(struct pc_cache_op *op);
+enum pc_serve pc_cache_binary_say_reply(struct pc_cache_op *op, enum pc_memcached_reply reply);
+void pc_cache_binary_say_stat(struct pc_cache_op *op, const char *name, const char *value);
 
 /* Bytes that a body needs behind a struct pc_cache_meta. */
 enum { PC_CACHE_BODY_BYTES = 128 };

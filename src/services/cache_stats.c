@@ -105,6 +105,10 @@ static void run_reset(struct pc_cache_op *op, unsigned place, struct pc_lane *th
 static void say_text(struct pc_cache_op *op, const char *name, const char *value)
 {
     char line[256];
+    if (op->parsed.verb == PC_MEMCACHED_BINARY) {
+        pc_cache_binary_say_stat(op, name, value);
+        return;
+    }
     const int bytes = snprintf(line, sizeof(line), "STAT %s %s\r\n", name, value);
     (void)pc_reply_copy(op->request, line, pc_min_size((size_t)bytes, sizeof(line) - 1));
 }
@@ -169,7 +173,7 @@ static void say_settings(struct pc_cache_op *op, const struct totals *t)
     say_text(op, "shutdown_command", yes_no(settings->shutdown_allowed));
     say_number(op, "num_threads", t->choice.core_count);
     say_text(op, "cas_enabled", "yes");
-    say_text(op, "binding_protocol", "ascii");
+    say_text(op, "binding_protocol", "auto-negotiate");
     say_text(op, "auth_enabled_sasl", "no");
     say_text(op, "auth_enabled_ascii", "no");
     say_number(op, "item_size_max", settings->value_bytes_max);

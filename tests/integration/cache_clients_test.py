@@ -107,9 +107,20 @@ class Libmemcached(unittest.TestCase):
 
     def test_its_capability_suite(self):
         host, port = self.cache.address
-        done = self.run_tool("memccapable", "-h", host, "-p", str(port), "-a")
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertIn("All tests passed", done.stdout)
+        for protocol in ("-a", "-b"):
+            done = self.run_tool("memccapable", "-h", host, "-p", str(port), protocol)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn("All tests passed", done.stdout)
+
+    def test_the_binary_protocol(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "file")
+            with open(path, "w", encoding="ascii") as file:
+                file.write("content\n" * 10000)
+            self.assertEqual(self.run_tool("memccp", self.servers, "--binary", path).returncode, 0)
+            shown = self.run_tool("memccat", self.servers, "--binary", "file").stdout
+            self.assertEqual(shown.rstrip("\n"), ("content\n" * 10000).rstrip("\n"))
+            self.assertEqual(self.run_tool("memcrm", self.servers, "--binary", "file").returncode, 0)
 
 
 if __name__ == "__main__":

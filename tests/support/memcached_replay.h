@@ -172,7 +172,10 @@ static inline void replay_arrive(struct replay *replay, size_t count)
             replay_say_request(replay, at, &request);
             replay->at += bytes;
             replay->wanted = 0;
-            replay->swallow_bytes = request.value_follows ? (size_t)request.value_bytes + 2 : 0;
+            replay->swallow_bytes =
+                request.value_follows
+                    ? (size_t)request.value_bytes + (request.verb == PC_MEMCACHED_BINARY ? 0 : 2)
+                    : 0;
             break;
         case PC_MEMCACHED_MORE:
             if (bytes <= count - replay->at || bytes > PC_MEMCACHED_INPUT_BYTES_MAX) {
