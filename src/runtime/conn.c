@@ -241,19 +241,15 @@ static void linger_run(struct pc_conn *conn)
 
 void pc_conn_wake(struct pc_conn *conn)
 {
-    if (!pc_list_linked(&conn->ready)) {
-        pc_list_append(&conn->core->ready, &conn->ready);
-    }
-}
-
-static void conn_rouse(struct pc_conn *conn)
-{
-    /* It may sit among the starved: the run decides anew. */
-    if (conn->starved) {
+    /* It may sit among the starved: the run decides anew whether it is read, and what it has to
+     * serve may be what frees the memory. */
+    if (PC_UNLIKELY(conn->starved)) {
         conn->starved = false;
         pc_list_remove(&conn->ready);
     }
-    pc_conn_wake(conn);
+    if (!pc_list_linked(&conn->ready)) {
+        pc_list_append(&conn->core->ready, &conn->ready);
+    }
 }
 
 /* What was in flight has left, or never will. False: the connection is gone. */
@@ -298,7 +294,7 @@ void pc_conn_report(struct pc_conn *conn, const struct pc_ready *report)
         wake = true;
     }
     if (wake && !conn->away) {
-        conn_rouse(conn);
+        pc_conn_wake(conn);
     }
 }
 
