@@ -63,6 +63,14 @@ static void collect(struct pc_block_pool *pool)
     }
 }
 
+uint64_t pc_block_pool_bytes_out(struct pc_block_pool *pool)
+{
+    if (atomic_load_explicit(&pool->returned, memory_order_relaxed) != NULL) {
+        collect(pool);
+    }
+    return pool->bytes_out;
+}
+
 static void trim_to(struct pc_block_pool *pool, bool nothing)
 {
     collect(pool);

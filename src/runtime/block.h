@@ -62,6 +62,10 @@ struct pc_block *pc_block_borrow(struct pc_block_pool *pool, size_t bytes);
  * The hold, if any, must have been released.  Core: any lane, with its own pool. */
 void pc_block_give_back(struct pc_block_pool *pool, struct pc_block *block);
 
+/* Bytes borrowed and not given back, those that other lanes have given back not counted.
+ * Core: owner. */
+uint64_t pc_block_pool_bytes_out(struct pc_block_pool *pool);
+
 /* Free what is kept beyond the little a quiet lane needs.  Core: owner. */
 void pc_block_pool_trim(struct pc_block_pool *pool);
 

@@ -74,10 +74,11 @@ bool pc_core_call(struct pc_lane *lane, struct pc_call *call)
 
 /* ---- Starving ---- */
 
-bool pc_core_starved(const struct pc_core *core)
+bool pc_core_starved(struct pc_core *core)
 {
-    return core->credits_missing ||
-           core->lane.blocks.bytes_out > core->lane.runtime->config.core_bytes_max;
+    uint64_t bytes_max = core->lane.runtime->config.core_bytes_max;
+    return core->credits_missing || (PC_UNLIKELY(core->lane.blocks.bytes_out > bytes_max) &&
+                                     pc_block_pool_bytes_out(&core->lane.blocks) > bytes_max);
 }
 
 void pc_core_starve(struct pc_core *core, struct pc_conn *conn)

@@ -91,7 +91,7 @@ void pc_core_send_control(struct pc_core *core, struct pc_control *control);
 bool pc_core_call(struct pc_lane *lane, struct pc_call *call);
 
 /* Buffers are full, or a credit is missing: nothing is read until that ends.  Core: owner. */
-bool pc_core_starved(const struct pc_core *core);
+bool pc_core_starved(struct pc_core *core);
 
 /* Set `conn` aside until then.  Core: owner. */
 void pc_core_starve(struct pc_core *core, struct pc_conn *conn);
