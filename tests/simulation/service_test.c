@@ -26,6 +26,11 @@ enum { SEEDS_TO_FIND = 1000 };
 
 /* ---- A checker as a client's talk ---- */
 
+struct scene {
+    bool storms; /* many clients, deep pipelines, many calls: limits are reached */
+    struct pc_test_service *service;
+};
+
 static size_t checker_pull(void *state, uint8_t *out, size_t room)
 {
     return pc_checker_pull(state, out, room);
@@ -58,20 +63,22 @@ static void talk_begin(void *ctx, unsigned connection, uint64_t seed, struct pc_
 {
     struct pc_checker *checker = malloc(sizeof(*checker));
     assert_non_null(checker);
+    const struct scene *scene = ctx;
+    const bool storms = scene->storms;
     struct pc_random random;
     pc_random_init(&random, seed);
-    bool deep = pc_random_below(&random, 8) == 0;
-    bool large = pc_random_below(&random, 6) == 0;
+    bool deep = storms || pc_random_below(&random, 8) == 0;
+    bool large = !deep && pc_random_below(&random, 5) == 0;
     const struct pc_checker_config config = {
         .seed = pc_random_next(&random),
         .connection = connection,
         .request_count = 1 + pc_random_below(&random, deep ? 200 : 16),
-        .depth = pc_random_below(&random, 2) == 0 ? 0 : 1 + pc_random_below(&random, 32),
+        .depth = storms || pc_random_below(&random, 2) == 0 ? 0 : 1 + pc_random_below(&random, 32),
         .padding_bytes_max = large ? 4000 : 100,
         .content_bytes_max = large ? 20000 : 400,
         .body_bytes_max = large ? 40000 : 300,
-        .body_one_in = (uint32_t)pc_random_below(&random, 8),
-        .call_count_max = (unsigned)pc_random_below(&random, 4),
+        .body_one_in = storms ? 0 : (uint32_t)pc_random_below(&random, 8),
+        .call_count_max = storms ? 3 : (unsigned)pc_random_below(&random, 4),
         .end = (enum pc_test_end)pc_random_below(&random, 3),
     };
     pc_checker_init(checker, &config);
@@ -87,12 +94,14 @@ static void talk_begin(void *ctx, unsigned connection, uint64_t seed, struct pc_
 
 static const char *settled(void *ctx)
 {
-    return pc_test_service_settled(ctx);
+    const struct scene *scene = ctx;
+    return pc_test_service_settled(scene->service);
 }
 
 static const char *broken(void *ctx)
 {
-    return pc_test_service_trouble(ctx);
+    const struct scene *scene = ctx;
+    return pc_test_service_trouble(scene->service);
 }
 
 /* ---- A world ---- */
@@ -104,10 +113,16 @@ static const char *service_world(uint64_t seed, FILE *report)
 {
     struct pc_random random;
     pc_random_init(&random, seed ^ 0x73657276);
-    bool pool = pc_random_below(&random, 3) == 0;
+    struct scene scene = {.storms = pc_random_below(&random, 8) == 0};
+    bool pool = !scene.storms && pc_random_below(&random, 3) == 0;
     unsigned core_count = pool ? 1 : 1 + (unsigned)pc_random_below(&random, 4);
     unsigned client_count = 1 + (unsigned)pc_random_below(&random, 5);
     unsigned connection_count = 1 + (unsigned)pc_random_below(&random, 4);
+    if (scene.storms) {
+        core_count = 2;
+        client_count = 10;
+        connection_count = 1;
+    }
     const struct pc_test_service_config service_config = {
         .seed = pc_random_next(&random),
         .place_count = pool ? 0 : core_count * (1 + (unsigned)pc_random_below(&random, 3)),
@@ -116,6 +131,7 @@ static const char *service_world(uint64_t seed, FILE *report)
     };
     struct pc_test_service *service = pc_test_service_create(&service_config);
     assert_non_null(service);
+    scene.service = service;
     const struct pc_world_config config = {
         .seed = pc_random_next(&random),
         .model = pool ? "thread-pool" : "per-core",
@@ -129,7 +145,7 @@ static const char *service_world(uint64_t seed, FILE *report)
         .talk = talk_begin,
         .settled = settled,
         .broken = broken,
-        .ctx = service,
+        .ctx = &scene,
     };
     const char *trouble = pc_world_run(&config, &tally, report);
     pc_test_service_tally(service, &service_tally);
@@ -145,6 +161,25 @@ static void service_worlds_are_well(void **state)
 {
     (void)state;
     assert_true(pc_seeds_all_well("service worlds", pc_test_scale(1000, 100000), service_world));
+}
+
+/* Seeds that exercise nothing would be well too. */
+static void worlds_meet_every_limit(void **state)
+{
+    (void)state;
+    if (getenv("PC_SEED") != NULL) {
+        return;
+    }
+    tally = (struct pc_world_tally){0};
+    for (uint64_t seed = 1; seed <= 150; seed++) {
+        assert_null(service_world(seed, stderr));
+    }
+    print_message("150 worlds: %" PRIu64 " steps, %" PRIu64 " requests, %" PRIu64
+                  " letters, %" PRIu64 " jobs, %" PRIu64 " read pauses, %" PRIu64
+                  " waits for credits, %" PRIu64 " waits for memory, %" PRIu64 " polls paid\n",
+                  tally.steps, tally.requests, tally.letters, tally.jobs, tally.read_pauses,
+                  tally.credit_waits, tally.cap_core, tally.polls_paid);
+    assert_true(tally.letters > 0 && tally.jobs > 0 && tally.cap_core > 0 && tally.polls_paid > 0);
 }
 
 static void find(enum pc_bug bug, const char *name)
@@ -205,6 +240,7 @@ static void double_release_is_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(worlds_meet_every_limit),
         cmocka_unit_test(service_worlds_are_well),
         cmocka_unit_test(bell_without_recheck_is_found),
         cmocka_unit_test(lost_more_is_found),

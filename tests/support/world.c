@@ -71,6 +71,8 @@ struct world {
     struct pc_fibers *fibers;
     struct pc_runtime *runtime;
     struct pc_service service; /* the config's, with the world's timers at its places */
+    uint64_t core_bytes_max;
+    bool spins; /* cores poll for letters before they sleep */
     uint64_t idle_ns, drain_ns, stop_at_ns, stop_ns, timer_ns_max;
     struct sockaddr_in address;
     struct client *clients;
@@ -551,6 +553,9 @@ static void tally_fill(struct world *world, struct pc_world_tally *tally)
     tally->accept_pauses += pc_runtime_counter(runtime, "accept_pauses");
     tally->jobs += pc_runtime_counter(runtime, "jobs");
     tally->read_pauses += pc_runtime_counter(runtime, "read_pauses");
+    tally->credit_waits += pc_runtime_counter(runtime, "credit_waits");
+    tally->cap_core += pc_runtime_counter(runtime, "cap_core");
+    tally->polls_paid += pc_runtime_counter(runtime, "polls_paid");
 }
 
 static bool runtime_make(struct world *world, uint64_t seed)
@@ -566,6 +571,7 @@ static bool runtime_make(struct world *world, uint64_t seed)
                                              .places_shared = config->places_shared,
                                              .idle_ns = world->idle_ns,
                                              .drain_ns = world->drain_ns,
+                                             .core_bytes_max = world->core_bytes_max,
                                              .signals_declined = true,
                                              .seed = seed | 1,
                                              .kernel = &world->script->kernel};
@@ -577,6 +583,7 @@ static bool runtime_make(struct world *world, uint64_t seed)
         say(world, trouble);
         return false;
     }
+    world->runtime->spins = world->spins;
     world->address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(7000)};
     return true;
 }
@@ -602,6 +609,10 @@ static struct world *world_make(const struct pc_world_config *config)
     world->idle_ns = pc_random_below(&random, 4) == 0 ? UINT64_C(300000000) : 0;
     world->drain_ns = UINT64_C(600000000000); /* slow readers have their time */
     world->timer_ns_max = 1 + pc_random_below(&random, 8000000);
+    /* So little that a few connections use it up and others wait, but more than all begun requests.
+     */
+    world->core_bytes_max = pc_random_below(&random, 6) == 0 ? 400 * 1024 : 0;
+    world->spins = pc_random_below(&random, 2) == 0;
     bool stops_early = pc_random_below(&random, 4) == 0;
     world->stop_at_ns =
         stops_early ? world->script->now_ns + pc_random_below(&random, 8000000) : PC_FOREVER;
