@@ -55,6 +55,7 @@ static inline uint64_t slot_own(const _Atomic uint64_t *slot)
 static inline void slot_store(_Atomic uint64_t *slot, uint64_t value)
 {
     /* Release: the item's bytes are written before; pairs with a peek's acquire of the slot. */
+    PC_POINT("chain: slot");
     atomic_store_explicit(slot, value, memory_order_release);
 }
 

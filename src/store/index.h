@@ -24,6 +24,8 @@
 #include "store/segment.h"
 #include "store/slice.h"
 
+#include "base/hooks.h"
+
 #include <stdalign.h>
 #include <stdatomic.h>
 
@@ -172,12 +174,14 @@ static inline void pc_chain_open(struct pc_bucket *bucket)
     const uint32_t version = atomic_load_explicit(&bucket->version, memory_order_relaxed);
     PC_ASSERT((version & 1) == 0);
     atomic_store_explicit(&bucket->version, version + 1, memory_order_relaxed);
+    PC_POINT("chain: odd");
 }
 
 static inline void pc_chain_close(struct pc_bucket *bucket)
 {
     const uint32_t version = atomic_load_explicit(&bucket->version, memory_order_relaxed);
     PC_ASSERT((version & 1) == 1);
+    PC_POINT("chain: even");
     /* Pairs with the acquire of the reader's first look at the version. */
     atomic_store_explicit(&bucket->version, version + 1, memory_order_release);
 }

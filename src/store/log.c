@@ -2,6 +2,8 @@
 /* log: where entries get their room, and what becomes of segments when entries die. */
 #include "store/parts.h"
 
+#include "base/hooks.h"
+
 enum {
     PC_TTL_STEPS_PER_OCTAVE = 4,
     PC_TTL_OCTAVES = 22, /* 2^22 s are 48 days; longer lives share the last group */
@@ -136,6 +138,7 @@ static void open_segment(struct pc_slice *slice, unsigned stream, uint32_t numbe
     const uint64_t cas_base = slice->cas_counter > back ? slice->cas_counter - back : 0;
     /* Release: a peek that finds these new has also seen that its slot was unlinked. */
     atomic_store_explicit(&segment->cas_base, cas_base, memory_order_release);
+    PC_POINT("segment: opened");
     atomic_store_explicit(&segment->sequence, ++slice->sequence, memory_order_release);
     atomic_store_explicit(&segment->born, born, memory_order_release);
     segment->used_bytes = 0;

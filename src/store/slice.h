@@ -163,7 +163,7 @@ static inline unsigned pc_slice_of(uint64_t hash, unsigned slice_count)
 }
 
 /* Bring near what find will read: first the bucket, and a little later the item. Only hints: they
- * read nothing that could be wrong, change nothing.  Core: owner. */
+ * read nothing that could be wrong, change nothing.  Core: any. */
 void pc_slice_prefetch(const struct pc_slice *slice, uint64_t hash);
 void pc_slice_prefetch_item(const struct pc_slice *slice, uint64_t hash);
 

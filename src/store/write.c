@@ -2,6 +2,8 @@
 /* write: new items, from bytes at hand, from what was there, or from a body received in place. */
 #include "store/parts.h"
 
+#include "base/hooks.h"
+
 /* Where bytes of a value come from: memory, or chunks of the pool. */
 struct source {
     const void *at;
@@ -59,6 +61,7 @@ static void draft_write(const struct pc_draft *draft, uint32_t shape, uint64_t c
         pc_word_pair_store(words, cas);
         words += 2;
     }
+    PC_POINT("item: header written");
     struct pc_words_writer writer;
     pc_words_begin(&writer, words);
     pc_words_add(&writer, draft->key->at, draft->key->bytes);
@@ -69,6 +72,7 @@ static void draft_write(const struct pc_draft *draft, uint32_t shape, uint64_t c
         };
         pc_words_add(&writer, &chain, sizeof(chain));
     } else {
+        PC_POINT("item: key written");
         pc_words_add(&writer, draft->value[0].at, draft->value[0].bytes);
         pc_words_add(&writer, draft->value[1].at, draft->value[1].bytes);
     }
@@ -199,6 +203,7 @@ void pc_item_overwrite(struct pc_item *item, uint32_t shape, const void *bytes, 
         }
         uint32_t changed;
         memcpy(&changed, part, sizeof(changed));
+        PC_POINT("item: word overwritten");
         pc_word_store(&words[word], changed);
     }
 }
