@@ -370,14 +370,15 @@ static void twin_after_store(struct twin *twin, unsigned i, const struct pc_stor
 {
     struct twin_entry *entry = &twin->entries[i];
     enum pc_slice_status wanted = twin_judge(twin, entry, store);
-    if (twin_evicted(twin) != evicted_before && entry->present &&
+    const bool refused = status == PC_SLICE_NO_MEMORY || status == PC_SLICE_LATER;
+    if (!refused && twin_evicted(twin) != evicted_before && entry->present &&
         (status != wanted || twin_created(twin, i, store))) {
         /* Making room may have evicted the very item: then the answer is that of an absent key. */
         twin->missing++;
         twin_forget(entry);
         wanted = twin_judge(twin, entry, store);
     }
-    if (status == PC_SLICE_NO_MEMORY || status == PC_SLICE_LATER) {
+    if (refused) {
         TWIN_CHECK(store->value_bytes > 100 || twin_evicted(twin) != 0 ||
                    twin->bodies[0].reservation.first != 0 || twin->holds[0].view.held);
     } else {
@@ -585,7 +586,7 @@ static void twin_play_delete(struct twin *twin, unsigned i, const struct pc_key 
     }
     struct pc_value view;
     if (pc_slice_find(twin->slice, key, twin->now, PC_FIND_QUIET, &view)) {
-        TWIN_CHECK(view.cas != entry->cas || view.cas == how.cas_new);
+
         TWIN_CHECK(how.cas_new == 0 || view.cas == how.cas_new);
         entry->cas = view.cas;
     }
