@@ -167,6 +167,16 @@ static void visit_control(struct pc_core *core, struct pc_control *control)
     }
 }
 
+/* Publish what waits in the outboxes, and ring who sleeps. */
+static void post_all(struct pc_core *core)
+{
+    unsigned count = pc_mailbox_flush(core->mailbox, ring_index, core);
+    if (count > 0) {
+        pc_count_add(&core->lane.counters->letters_posted, count);
+        pc_count(&core->lane.counters->batches_posted);
+    }
+}
+
 static void phase_letters(struct pc_core *core)
 {
     unsigned count = core->lane.runtime->core_count == 1
@@ -175,6 +185,7 @@ static void phase_letters(struct pc_core *core)
     if (count > 0) {
         pc_count_add(&core->lane.counters->letters_received, count);
         core->lane.heavy = true;
+        post_all(core); /* the askers need not wait for our connections */
     }
     struct pc_control *control = pc_mailbox_take_control(core->mailbox);
     while (control != NULL) {
@@ -231,11 +242,7 @@ static void phase_steps(struct pc_core *core)
 
 static void phase_post(struct pc_core *core)
 {
-    unsigned count = pc_mailbox_flush(core->mailbox, ring_index, core);
-    if (count > 0) {
-        pc_count_add(&core->lane.counters->letters_posted, count);
-        pc_count(&core->lane.counters->batches_posted);
-    }
+    post_all(core);
     core->credits_missing = pc_mailbox_waiting(core->mailbox) > 0;
     if (PC_UNLIKELY(!pc_list_empty(&core->starved)) && !pc_core_starved(core)) {
         feed_starved(core);
