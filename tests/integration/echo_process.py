@@ -145,7 +145,9 @@ class EchoProcess:
     def stop(self, with_signal=signal.SIGTERM):
         """End it and return its exit code."""
         self.process.send_signal(with_signal)
-        return self.process.wait(SECONDS)
+        code = self.process.wait(SECONDS)
+        self.reader.join()
+        return code
 
     def __exit__(self, kind, *_):
         if self.process.poll() is None:

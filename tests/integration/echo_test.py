@@ -194,9 +194,11 @@ class Models(unittest.TestCase):
 
     def test_a_drain_cuts_who_is_stuck_and_says_so(self):
         for model in MODELS:
-            with self.echo(model, "--drain-seconds", "1") as echo:
+            with self.echo(model, "--drain-seconds", "1", "--body-bytes", "16m") as echo:
                 with Peer(echo) as stuck:
-                    fill(stuck)
+                    # One reply that no socket buffers hold, and a peer that reads its head only.
+                    stuck.socket.sendall(frame(b"d" * (16 << 20)))
+                    self.assertEqual(len(stuck.socket.recv(4)), 4)
                     self.assertEqual(echo.stop(), 3)
                     self.assertEqual(len([line for line in echo.said if "cut" in line]), 1)
 
