@@ -181,7 +181,7 @@ static inline bool pc_expired(uint32_t expiry, uint32_t now)
 
 /*
  * The second of the last access is kept in 12 bits of the slot as a distance from the birth of the
- * segment: 4 bits of exponent, 8 of fraction. To the second for 8 minutes, then within 1/256.
+ * segment: 4 bits of exponent, 8 of fraction. To the second for 256 s, then within 1/256.
  */
 enum { PC_ACCESS_FRACTION_BITS = 8, PC_ACCESS_MAX = (1 << 12) - 1 };
 

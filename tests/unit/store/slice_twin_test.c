@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Goal    Whatever is done to a slice, it answers as a naive map does, less what it says it
- * evicted. Method  Random operations of every kind on both, from printed seeds, with a fake clock,
+ * Goal    Whatever is done to a slice, it answers as a naive map does, less what it evicted.
+ * Method  Random operations of every kind on both, from printed seeds, with a fake clock,
  * tiny segments, values over many of them, holds, bodies, flushes, bad hashes and memory that
  *         cannot be had. PC_TEST_SCALE=long plays a hundred times as many.
  */
@@ -30,7 +30,8 @@ static void play(struct twin_config config, uint64_t seed, uint64_t op_count)
     print_message("seed %llu\n", (unsigned long long)seed);
     static struct twin twin;
     twin_create(&twin, &config);
-    for (uint64_t i = 0; i < op_count; i++) {
+    const uint64_t count = pc_test_scale(op_count, op_count * 100);
+    for (uint64_t i = 0; i < count; i++) {
         twin_play(&twin);
     }
     twin_destroy(&twin);
