@@ -47,6 +47,12 @@ struct pc_slot {
     alignas(16) uint8_t scratch[];
 };
 
+/* The slot a request lies in.  Core: owner. */
+static inline struct pc_slot *pc_slot_of(const struct pc_request *request)
+{
+    return PC_CONTAINER_OF((uintptr_t)request, struct pc_slot, request);
+}
+
 /* Slots from head to tail: DONE only where an earlier one is not; PARSED only from `unserved` on.
  */
 struct pc_exchange {
