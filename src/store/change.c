@@ -94,6 +94,7 @@ static enum pc_slice_status delete_partly(struct pc_slice *slice, const struct p
 enum pc_slice_status pc_slice_delete(struct pc_slice *slice, const struct pc_key *key,
                                      const struct pc_delete *how, uint32_t now)
 {
+    pc_hot_count(&slice->hot, key, now);
     enum pc_slice_status status;
     do {
         struct pc_look look;
@@ -215,6 +216,7 @@ enum pc_slice_status pc_slice_count(struct pc_slice *slice, const struct pc_key 
                                     const struct pc_count *count, uint32_t now,
                                     uint64_t *out_number, uint64_t *out_cas)
 {
+    pc_hot_count(&slice->hot, key, now);
     pc_slice_pace(slice, now, key->bytes);
     enum pc_slice_status status;
     do {
@@ -279,6 +281,7 @@ static enum pc_slice_status touch_item(struct pc_slice *slice, const struct pc_k
 enum pc_slice_status pc_slice_touch(struct pc_slice *slice, const struct pc_key *key,
                                     uint32_t expiry, uint32_t now, struct pc_value *out_value)
 {
+    pc_hot_count(&slice->hot, key, now);
     pc_slice_pace(slice, now, key->bytes);
     enum pc_slice_status status = PC_SLICE_OK;
     do {

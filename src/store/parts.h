@@ -8,6 +8,7 @@
  *     change.c  the other changes          log.c     room for entries, life of segments
  *     index.c   hash to place              pool.c    segments for all slices
  *     history.c what was evicted           balance.c sharing among slices
+ *     hot.c     which keys are asked for
  *
  * Owner    The slice's core. flush_sequence and the index are read by others (peek.c).
  */
@@ -15,6 +16,7 @@
 #define PC_STORE_PARTS_H
 
 #include "store/history.h"
+#include "store/hot.h"
 #include "store/index.h"
 #include "store/segment.h"
 #include "store/slice.h"
@@ -89,6 +91,7 @@ struct pc_slice {
     unsigned expiry_queue;   /* and the queue it is in */
     uint32_t expiry_checked; /* second of the last whole search */
     struct pc_slice_stats stats;
+    struct pc_hot hot;
 };
 
 /* --- log.c: room --- */

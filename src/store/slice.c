@@ -68,6 +68,7 @@ int pc_slice_create(const struct pc_slice_config *config, struct pc_slice **out_
     slice->group_count = groups_for(pool);
     slice->cas_counter = 1;
     pc_random_init(&slice->random, config->random_seed + config->index);
+    pc_hot_init(&slice->hot, pc_random_next(&slice->random));
     const int failed = pc_index_init(
         &slice->index, pool, config->hash != NULL ? config->hash : hash_default, config->hash_seed);
     if (failed != 0) {
@@ -280,6 +281,9 @@ bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t no
                    struct pc_value *out_value)
 {
     struct pc_look look;
+    if (how == PC_FIND_HIT) {
+        pc_hot_count(&slice->hot, key, now);
+    }
     if (!pc_slice_look(slice, key, now, &look)) {
         return false;
     }
@@ -475,4 +479,16 @@ void pc_slice_stats(const struct pc_slice *slice, uint32_t now, struct pc_slice_
 void pc_slice_stats_reset(struct pc_slice *slice)
 {
     slice->stats = (struct pc_slice_stats){.item_bytes = slice->stats.item_bytes};
+    pc_hot_init(&slice->hot, pc_random_next(&slice->random));
+}
+
+void pc_slice_hot_note(struct pc_slice *slice, const struct pc_key *key, uint32_t requests,
+                       uint32_t now)
+{
+    pc_hot_note(&slice->hot, key, requests, now);
+}
+
+void pc_slice_hot_list(struct pc_slice *slice, uint32_t now, struct pc_hot_list *list)
+{
+    pc_hot_list_add(list, &slice->hot, slice->number, now);
 }

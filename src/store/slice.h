@@ -248,8 +248,17 @@ void pc_slice_walk(struct pc_slice *slice, uint32_t now, uint64_t *cursor, unsig
 /* Core: owner. */
 void pc_slice_stats(const struct pc_slice *slice, uint32_t now, struct pc_slice_stats *out_stats);
 
-/* Set the totals to zero; what is alive keeps its numbers.  Core: owner. */
+/* Set the totals to zero and forget which keys were hot; what is alive keeps its numbers.
+ * Core: owner. */
 void pc_slice_stats_reset(struct pc_slice *slice);
+
+/* Add the keys most asked for lately, see hot.h. Reads, stores, deletes, counts and touches that
+ * the owner serves count by themselves; reads that another core sampled are noted with the number
+ * of requests that each stands for.  Core: owner. */
+struct pc_hot_list;
+void pc_slice_hot_list(struct pc_slice *slice, uint32_t now, struct pc_hot_list *list);
+void pc_slice_hot_note(struct pc_slice *slice, const struct pc_key *key, uint32_t requests,
+                       uint32_t now);
 
 /*
  * Reads from other cores: copy and check (rule 4 of the design, docs/decisions/0102).

@@ -490,6 +490,7 @@ enum pc_slice_status pc_slice_store(struct pc_slice *slice, const struct pc_key 
     if (store->value_bytes > slice->value_bytes_max) {
         return pc_store_refuse(slice, key, store, now);
     }
+    pc_hot_count(&slice->hot, key, now);
     pc_slice_pace(slice, now, store->value_bytes);
     struct storing storing = {
         .key = key,
@@ -504,6 +505,7 @@ enum pc_slice_status pc_slice_commit(struct pc_slice *slice, const struct pc_key
                                      struct pc_reservation *reservation, uint64_t *out_cas)
 {
     PC_ASSERT(store->value_bytes == reservation->value_bytes);
+    pc_hot_count(&slice->hot, key, now);
     pc_slice_pace(slice, now, key->bytes);
     struct storing storing = {
         .key = key,
