@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * linear: could one client after the other have got what concurrent clients were told of one key?
+ *
+ * A history is the calls on one memcached item: who asked what, when it was asked, when the answer
+ * was read, and what it said. It is linear if its calls can be put in one order such that
+ *
+ *   a call that was answered before another was asked comes before it;
+ *   the calls of one client come in the order it sent them, answered or not;
+ *   an item that starts absent and sees them in that order gives every answer that was given.
+ *
+ * A call without an answer (its connection was cut) may stand anywhere later, or nowhere, and then
+ * its client's later ones stand nowhere either. Histories of several keys are split by key first:
+ * each key is linear if and only if all are (Herlihy and Wing, 1990).
+ *
+ * Uniques are the server's to choose: a change gives the item one that no earlier version had, and
+ * whoever reads the same version is told the same one.
+ *
+ * Owner    One thread at a time.
+ * Memory   All bytes given are copied. check takes memory as it searches and gives it back; a
+ *          process without memory ends.
+ * Limits   PC_LINEAR_CLIENTS_MAX clients a key, 65535 calls each; `step_count_max` steps a check.
+ * Cost     Some steps a call where few writes overlap; 200 calls take well under a millisecond.
+ * Source   Wing and Gong: Testing and Verifying Concurrent Objects (1993); Lowe: Testing for
+ *          Linearizability (2016), whose memory of configurations keeps the search short.
+ */
+#ifndef PC_TESTS_LINEAR_H
+#define PC_TESTS_LINEAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum { PC_LINEAR_CLIENTS_MAX = 64 };
+
+#define PC_LINEAR_NEVER UINT64_MAX
+
+enum pc_linear_what {
+    PC_LINEAR_GET,
+    PC_LINEAR_SET,
+    PC_LINEAR_ADD,
+    PC_LINEAR_REPLACE,
+    PC_LINEAR_APPEND,
+    PC_LINEAR_PREPEND,
+    PC_LINEAR_CAS,
+    PC_LINEAR_INCR,
+    PC_LINEAR_DECR,
+    PC_LINEAR_DELETE,
+    PC_LINEAR_TOUCH, /* also get-and-touch */
+    PC_LINEAR_WHAT_COUNT
+};
+
+enum pc_linear_answer {
+    PC_LINEAR_UNTOLD, /* none was read, or a quiet call is known to be over */
+    PC_LINEAR_DONE,
+    PC_LINEAR_ABSENT,
+    PC_LINEAR_NOT_STORED,
+    PC_LINEAR_EXISTS,
+    PC_LINEAR_NOT_NUMBER,
+    PC_LINEAR_ANSWER_COUNT
+};
+
+struct pc_linear_call {
+    unsigned client; /* below PC_LINEAR_CLIENTS_MAX */
+    enum pc_linear_what what;
+    uint64_t asked, answered; /* stamps of one clock; answered: PC_LINEAR_NEVER if it was not */
+
+    /* What was asked. */
+    const void *value; /* SET, ADD, REPLACE, APPEND, PREPEND, CAS */
+    size_t value_bytes;
+    uint32_t flags;  /* SET, ADD, REPLACE, CAS */
+    uint32_t life;   /* SET, ADD, REPLACE, CAS, TOUCH: a name for how long it lives; 0: for ever */
+    uint64_t unique; /* CAS: one that somebody was told before this call was asked */
+    uint64_t delta;  /* INCR, DECR */
+
+    /* What was told, each where its flag says so. */
+    enum pc_linear_answer answer;
+    bool tells_value, tells_unique, tells_life, tells_number;
+    const void *told_value; /* with its flags; GET, TOUCH */
+    size_t told_value_bytes;
+    uint32_t told_flags;
+    uint64_t told_unique; /* GET, TOUCH: the version's; of a change: the new one */
+    uint32_t told_life;
+    uint64_t told_number; /* INCR, DECR */
+};
+
+enum pc_linear_verdict {
+    PC_LINEAR_YES,
+    PC_LINEAR_NO,
+    PC_LINEAR_GAVE_UP, /* step_count_max steps were not enough */
+};
+
+struct pc_linear_config {
+    bool vanishes;           /* the item may go by itself at any time: eviction */
+    uint64_t step_count_max; /* 0: ten million */
+};
+
+struct pc_linear;
+
+struct pc_linear *pc_linear_create(const struct pc_linear_config *config);
+void pc_linear_destroy(struct pc_linear *history);
+
+/* Add one call; those of a client come in the order it sent them, with stamps that do not go back.
+ */
+void pc_linear_add(struct pc_linear *history, const struct pc_linear_call *call);
+
+unsigned pc_linear_count(const struct pc_linear *history);
+
+/* Search. If it is not linear, `report` (may be NULL) gets how far the best order came, and all
+ * calls near that point. */
+enum pc_linear_verdict pc_linear_check(struct pc_linear *history, FILE *report);
+
+/* Steps that the last check took. */
+uint64_t pc_linear_steps(const struct pc_linear *history);
+
+#endif

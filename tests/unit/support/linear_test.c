@@ -1,0 +1,608 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * linear_test: the checker of histories is right before it judges anything.
+ *
+ * Goal    Known histories get the verdict they deserve; on small ones the checker agrees with a
+ *         naive one that tries every order; long ones take no time worth a word.
+ * Method  Histories by hand; random ones, half of them made by a true item and then often spoiled,
+ *         judged by the checker and by brute force, whose item is written once more, naively.
+ */
+#include "linear.h"
+
+#include "base/check.h"
+#include "base/random.h"
+#include "scale.h"
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* ---- Histories by hand ---- */
+
+#define VALUE(text) .value = (text), .value_bytes = sizeof(text) - 1
+#define TELLS(text) .tells_value = true, .told_value = (text), .told_value_bytes = sizeof(text) - 1
+#define UNIQUE(u)   .tells_unique = true, .told_unique = (u)
+
+static enum pc_linear_verdict judge_with(const struct pc_linear_config *config,
+                                         const struct pc_linear_call *calls, size_t count,
+                                         uint64_t *out_steps)
+{
+    struct pc_linear *history = pc_linear_create(config);
+    for (size_t i = 0; i < count; i++) {
+        pc_linear_add(history, &calls[i]);
+    }
+    const enum pc_linear_verdict verdict = pc_linear_check(history, NULL);
+    *out_steps = pc_linear_steps(history);
+    pc_linear_destroy(history);
+    return verdict;
+}
+
+static enum pc_linear_verdict judge(const struct pc_linear_call *calls, size_t count)
+{
+    uint64_t steps;
+    return judge_with(&(struct pc_linear_config){0}, calls, count, &steps);
+}
+
+#define IS_LINEAR(...)                                                                             \
+    do {                                                                                           \
+        const struct pc_linear_call rows[] = {__VA_ARGS__};                                        \
+        assert_int_equal(judge(rows, PC_COUNT_OF(rows)), PC_LINEAR_YES);                           \
+    } while (0)
+#define IS_NOT_LINEAR(...)                                                                         \
+    do {                                                                                           \
+        const struct pc_linear_call rows[] = {__VA_ARGS__};                                        \
+        assert_int_equal(judge(rows, PC_COUNT_OF(rows)), PC_LINEAR_NO);                            \
+    } while (0)
+
+/* client, what, asked, answered, and the answer. */
+#define CALL(c, w, from, to, a)                                                                    \
+    .client = (c), .what = PC_LINEAR_##w, .asked = (from), .answered = (to), .answer = PC_LINEAR_##a
+#define NEVER PC_LINEAR_NEVER
+
+static void a_read_after_a_write_sees_it(void **state)
+{
+    (void)state;
+    IS_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("a")}, {CALL(1, GET, 3, 4, DONE), TELLS("a")});
+    IS_NOT_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("a")}, {CALL(1, GET, 3, 4, ABSENT)});
+}
+
+static void a_stale_read_is_seen(void **state)
+{
+    (void)state;
+    const struct pc_linear_call calls[] = {
+        {CALL(0, SET, 1, 2, DONE), VALUE("a")},
+        {CALL(0, SET, 3, 4, DONE), VALUE("b")},
+        {CALL(1, GET, 5, 6, DONE), TELLS("a")},
+    };
+    assert_int_equal(judge(calls, 3), PC_LINEAR_NO);
+    /* While the second is under way either may be read, but not back and forth. */
+    IS_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("a")}, {CALL(0, SET, 3, 9, DONE), VALUE("b")},
+              {CALL(1, GET, 4, 5, DONE), TELLS("a")}, {CALL(1, GET, 6, 7, DONE), TELLS("b")});
+    IS_NOT_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("a")}, {CALL(0, SET, 3, 9, DONE), VALUE("b")},
+                  {CALL(1, GET, 4, 5, DONE), TELLS("b")}, {CALL(2, GET, 6, 7, DONE), TELLS("a")});
+}
+
+static void a_lost_update_is_seen(void **state)
+{
+    (void)state;
+    IS_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("5")},
+              {CALL(1, INCR, 3, 6, DONE), .delta = 1, .tells_number = true, .told_number = 7},
+              {CALL(2, INCR, 3, 6, DONE), .delta = 1, .tells_number = true, .told_number = 6});
+    IS_NOT_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("5")},
+                  {CALL(1, INCR, 3, 6, DONE), .delta = 1, .tells_number = true, .told_number = 6},
+                  {CALL(2, INCR, 3, 6, DONE), .delta = 1, .tells_number = true, .told_number = 6});
+    IS_NOT_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("5")}, {CALL(1, INCR, 3, 6, DONE), .delta = 1},
+                  {CALL(2, INCR, 3, 6, DONE), .delta = 1}, {CALL(0, GET, 7, 8, DONE), TELLS("6")});
+}
+
+static void counting_keeps_the_length(void **state)
+{
+    (void)state;
+    IS_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("10")}, {CALL(0, DECR, 3, 4, DONE), .delta = 1},
+              {CALL(0, GET, 5, 6, DONE), TELLS("9 ")}, {CALL(0, INCR, 7, 8, DONE), .delta = 91},
+              {CALL(0, GET, 9, 10, DONE), TELLS("100")},
+              {CALL(0, APPEND, 11, 12, DONE), VALUE("x")},
+              {CALL(0, INCR, 13, 14, NOT_NUMBER), .delta = 1});
+    IS_NOT_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("10")}, {CALL(0, DECR, 3, 4, DONE), .delta = 1},
+                  {CALL(0, GET, 5, 6, DONE), TELLS("9")});
+}
+
+static void two_compares_of_one_version_do_not_both_win(void **state)
+{
+    (void)state;
+    IS_NOT_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("a")},
+                  {CALL(1, GET, 3, 4, DONE), TELLS("a"), UNIQUE(7)},
+                  {CALL(2, CAS, 5, 8, DONE), VALUE("b"), .unique = 7},
+                  {CALL(3, CAS, 5, 8, DONE), VALUE("c"), .unique = 7});
+    IS_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("a")},
+              {CALL(1, GET, 3, 4, DONE), TELLS("a"), UNIQUE(7)},
+              {CALL(2, CAS, 5, 8, EXISTS), VALUE("b"), .unique = 7},
+              {CALL(3, CAS, 5, 8, DONE), VALUE("c"), .unique = 7},
+              {CALL(1, GET, 9, 10, DONE), TELLS("c"), UNIQUE(8)});
+}
+
+static void a_compare_after_a_change_fails(void **state)
+{
+    (void)state;
+    IS_NOT_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("a")},
+                  {CALL(1, GET, 3, 4, DONE), TELLS("a"), UNIQUE(7)},
+                  {CALL(0, SET, 5, 6, DONE), VALUE("a")},
+                  {CALL(1, CAS, 7, 8, DONE), VALUE("c"), .unique = 7});
+}
+
+static void a_unique_is_of_one_version(void **state)
+{
+    (void)state;
+    IS_NOT_LINEAR(
+        {CALL(0, SET, 1, 2, DONE), VALUE("a")}, {CALL(1, GET, 3, 4, DONE), TELLS("a"), UNIQUE(7)},
+        {CALL(0, SET, 5, 6, DONE), VALUE("b")}, {CALL(1, GET, 7, 8, DONE), TELLS("b"), UNIQUE(7)});
+    IS_NOT_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("a")},
+                  {CALL(1, GET, 3, 4, DONE), TELLS("a"), UNIQUE(7)},
+                  {CALL(1, GET, 5, 6, DONE), TELLS("a"), UNIQUE(8)});
+    /* A change that tells its own unique. */
+    IS_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("a"), UNIQUE(7)},
+              {CALL(1, GET, 3, 4, DONE), TELLS("a"), UNIQUE(7)});
+    IS_NOT_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("a"), UNIQUE(7)},
+                  {CALL(1, GET, 3, 4, DONE), TELLS("a"), UNIQUE(8)});
+}
+
+static void a_piece_is_joined_once(void **state)
+{
+    (void)state;
+    IS_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("m")}, {CALL(1, APPEND, 3, 6, DONE), VALUE("x")},
+              {CALL(2, PREPEND, 3, 6, DONE), VALUE("y")}, {CALL(3, GET, 7, 8, DONE), TELLS("ymx")});
+    IS_NOT_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("m")}, {CALL(1, APPEND, 3, 6, DONE), VALUE("x")},
+                  {CALL(3, GET, 7, 8, DONE), TELLS("mxx")});
+    IS_NOT_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("m")},
+                  {CALL(1, APPEND, 3, NEVER, UNTOLD), VALUE("x")},
+                  {CALL(3, GET, 7, 8, DONE), TELLS("mxx")});
+}
+
+static void calls_of_one_client_keep_their_order(void **state)
+{
+    (void)state;
+    /* Both are under way at once, sent one after the other. */
+    IS_NOT_LINEAR({CALL(0, SET, 1, 9, DONE), VALUE("a")}, {CALL(0, GET, 2, 9, ABSENT)});
+    IS_LINEAR({CALL(0, SET, 1, 9, DONE), VALUE("a")}, {CALL(1, GET, 2, 9, ABSENT)});
+    IS_NOT_LINEAR({CALL(0, SET, 1, 9, DONE), VALUE("a")}, {CALL(0, SET, 2, 9, DONE), VALUE("b")},
+                  {CALL(1, GET, 10, 11, DONE), TELLS("a")});
+}
+
+static void a_quiet_call_is_over_when_a_later_answer_is_read(void **state)
+{
+    (void)state;
+    IS_NOT_LINEAR({CALL(0, SET, 1, 4, UNTOLD), VALUE("a")}, {CALL(1, GET, 5, 6, ABSENT)});
+    IS_LINEAR({CALL(0, SET, 1, 4, UNTOLD), VALUE("a")}, {CALL(1, GET, 3, 6, ABSENT)});
+}
+
+static void a_call_cut_off_happened_later_or_never(void **state)
+{
+    (void)state;
+    IS_LINEAR({CALL(0, SET, 1, NEVER, UNTOLD), VALUE("a")}, {CALL(1, GET, 5, 6, ABSENT)},
+              {CALL(1, GET, 7, 8, DONE), TELLS("a")});
+    IS_LINEAR({CALL(0, SET, 1, NEVER, UNTOLD), VALUE("a")}, {CALL(1, GET, 5, 6, ABSENT)});
+    IS_NOT_LINEAR({CALL(0, SET, 1, NEVER, UNTOLD), VALUE("a")},
+                  {CALL(1, GET, 5, 6, DONE), TELLS("a")}, {CALL(1, GET, 7, 8, ABSENT)});
+    /* The second happened, so the first had. */
+    IS_NOT_LINEAR({CALL(0, SET, 1, NEVER, UNTOLD), VALUE("a")},
+                  {CALL(0, APPEND, 2, NEVER, UNTOLD), VALUE("b")},
+                  {CALL(1, GET, 5, 6, DONE), TELLS("ab")}, {CALL(1, GET, 7, 8, DONE), TELLS("a")});
+    /* An add that was cut off is not over because it would have been refused at first. */
+    IS_LINEAR({CALL(1, SET, 1, 2, DONE), VALUE("m")}, {CALL(0, ADD, 3, NEVER, UNTOLD), VALUE("a")},
+              {CALL(1, DELETE, 4, 5, DONE)}, {CALL(1, GET, 6, 7, DONE), TELLS("a")});
+}
+
+static void flags_and_life_are_seen(void **state)
+{
+    (void)state;
+    IS_NOT_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("a"), .flags = 3},
+                  {CALL(1, GET, 3, 4, DONE), TELLS("a"), .told_flags = 4});
+    IS_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("a"), .life = 1},
+              {CALL(0, TOUCH, 3, 4, DONE), .life = 2, TELLS("a")},
+              {CALL(1, GET, 5, 6, DONE), TELLS("a"), .tells_life = true, .told_life = 2});
+    IS_NOT_LINEAR({CALL(0, SET, 1, 2, DONE), VALUE("a"), .life = 1},
+                  {CALL(0, TOUCH, 3, 4, DONE), .life = 2},
+                  {CALL(1, GET, 5, 6, DONE), TELLS("a"), .tells_life = true, .told_life = 1});
+}
+
+static void an_item_vanishes_only_where_it_may(void **state)
+{
+    (void)state;
+    const struct pc_linear_call calls[] = {
+        {CALL(0, SET, 1, 2, DONE), VALUE("a")},
+        {CALL(1, GET, 3, 4, ABSENT)},
+        {CALL(1, GET, 5, 6, DONE), TELLS("a")},
+    };
+    const struct pc_linear_config vanishes = {.vanishes = true};
+    uint64_t steps;
+    assert_int_equal(judge(calls, 2), PC_LINEAR_NO);
+    assert_int_equal(judge_with(&vanishes, calls, 2, &steps), PC_LINEAR_YES);
+    /* Gone, it does not come back. */
+    assert_int_equal(judge_with(&vanishes, calls, 3, &steps), PC_LINEAR_NO);
+}
+
+/* ---- A naive judge ---- */
+
+enum { SMALL_CALLS_MAX = 7, SMALL_CLIENTS = 3, TEXT_MAX = 64 };
+
+struct small {
+    struct pc_linear_call calls[SMALL_CALLS_MAX];
+    char texts[SMALL_CALLS_MAX][2][TEXT_MAX];
+    unsigned count;
+};
+
+/* `told` is what the present version is known by; `gone` what earlier ones were. */
+struct naive {
+    bool present;
+    char text[TEXT_MAX];
+    uint32_t flags, life;
+    uint64_t told, gone[SMALL_CALLS_MAX];
+    unsigned gone_count;
+};
+
+static void naive_renew(struct naive *naive)
+{
+    if (naive->told != 0) {
+        naive->gone[naive->gone_count++] = naive->told;
+    }
+    naive->told = 0;
+}
+
+static enum pc_linear_answer naive_store(struct naive *naive, const struct pc_linear_call *call)
+{
+    naive_renew(naive);
+    naive->present = true;
+    snprintf(naive->text, sizeof(naive->text), "%s", (const char *)call->value);
+    naive->flags = call->flags;
+    naive->life = call->life;
+    return PC_LINEAR_DONE;
+}
+
+static enum pc_linear_answer naive_join(struct naive *naive, const char *first, const char *second)
+{
+    char both[2 * TEXT_MAX];
+    if (!naive->present) {
+        return PC_LINEAR_NOT_STORED;
+    }
+    snprintf(both, sizeof(both), "%s%s", first, second);
+    naive_renew(naive);
+    snprintf(naive->text, sizeof(naive->text), "%.60s", both);
+    return PC_LINEAR_DONE;
+}
+
+static enum pc_linear_answer naive_count(struct naive *naive, const struct pc_linear_call *call,
+                                         uint64_t *out_number)
+{
+    if (!naive->present) {
+        return PC_LINEAR_ABSENT;
+    }
+    char *end;
+    const uint64_t number = strtoull(naive->text, &end, 10);
+    if (end == naive->text || strspn(end, " ") != strlen(end)) {
+        return PC_LINEAR_NOT_NUMBER;
+    }
+    *out_number = call->what == PC_LINEAR_INCR ? number + call->delta
+                  : number > call->delta       ? number - call->delta
+                                               : 0;
+    const int length = (int)strlen(naive->text);
+    naive_renew(naive);
+    snprintf(naive->text, sizeof(naive->text), "%*s", -length, "");
+    char digits[24];
+    const int written = snprintf(digits, sizeof(digits), "%" PRIu64, *out_number);
+    memcpy(naive->text, digits, (size_t)written);
+    naive->text[written > length ? written : length] = '\0';
+    return PC_LINEAR_DONE;
+}
+
+static enum pc_linear_answer naive_do(struct naive *naive, const struct pc_linear_call *call,
+                                      uint64_t *out_number)
+{
+    const bool present = naive->present;
+    switch (call->what) {
+    case PC_LINEAR_GET:
+        return present ? PC_LINEAR_DONE : PC_LINEAR_ABSENT;
+    case PC_LINEAR_TOUCH:
+        naive->life = present ? call->life : 0;
+        return present ? PC_LINEAR_DONE : PC_LINEAR_ABSENT;
+    case PC_LINEAR_SET:
+        return naive_store(naive, call);
+    case PC_LINEAR_ADD:
+        return present ? PC_LINEAR_NOT_STORED : naive_store(naive, call);
+    case PC_LINEAR_REPLACE:
+        return present ? naive_store(naive, call) : PC_LINEAR_NOT_STORED;
+    case PC_LINEAR_APPEND:
+        return naive_join(naive, naive->text, call->value);
+    case PC_LINEAR_PREPEND:
+        return naive_join(naive, call->value, naive->text);
+    case PC_LINEAR_CAS:
+        if (!present) {
+            return PC_LINEAR_ABSENT;
+        }
+        return naive->told == call->unique ? naive_store(naive, call) : PC_LINEAR_EXISTS;
+    case PC_LINEAR_INCR:
+    case PC_LINEAR_DECR:
+        return naive_count(naive, call, out_number);
+    default:
+        break;
+    }
+    if (present) {
+        naive_renew(naive);
+        naive->present = false;
+    }
+    return present ? PC_LINEAR_DONE : PC_LINEAR_ABSENT;
+}
+
+static bool naive_unique_fits(struct naive *naive, uint64_t unique)
+{
+    if (naive->told != 0) {
+        return naive->told == unique;
+    }
+    for (unsigned i = 0; i < naive->gone_count; i++) {
+        if (naive->gone[i] == unique) {
+            return false;
+        }
+    }
+    naive->told = unique;
+    return true;
+}
+
+/* Would this item have said what was said? */
+static bool naive_agrees(struct naive *naive, const struct pc_linear_call *call)
+{
+    uint64_t number = 0;
+    const enum pc_linear_answer answer = naive_do(naive, call, &number);
+    if (call->answer == PC_LINEAR_UNTOLD) {
+        return true;
+    }
+    if (call->answer != answer) {
+        return false;
+    }
+    if (answer != PC_LINEAR_DONE) {
+        return true;
+    }
+    if (call->tells_value &&
+        (strcmp(naive->text, call->told_value) != 0 || naive->flags != call->told_flags)) {
+        return false;
+    }
+    if ((call->tells_life && naive->life != call->told_life) ||
+        (call->tells_number && number != call->told_number)) {
+        return false;
+    }
+    return !call->tells_unique || naive_unique_fits(naive, call->told_unique);
+}
+
+/* Every order of those that are left, by recursion. */
+static bool naive_judge(const struct small *small, unsigned used, const struct naive *naive)
+{
+    bool whole = true;
+    for (unsigned i = 0; i < small->count; i++) {
+        whole = whole && ((used >> i & 1) || small->calls[i].answered == PC_LINEAR_NEVER);
+    }
+    if (whole) {
+        return true;
+    }
+    for (unsigned i = 0; i < small->count; i++) {
+        bool may = !(used >> i & 1);
+        for (unsigned j = 0; j < small->count && may; j++) {
+            const bool earlier = small->calls[j].answered < small->calls[i].asked ||
+                                 (j < i && small->calls[j].client == small->calls[i].client);
+            may = (used >> j & 1) || j == i || !earlier;
+        }
+        struct naive next = *naive;
+        if (may && naive_agrees(&next, &small->calls[i]) &&
+            naive_judge(small, used | 1u << i, &next)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Random small histories ---- */
+
+/* Stamps that overlap: each client's calls follow each other, or are sent together. */
+static void small_stamps(struct small *small, struct pc_random *random)
+{
+    uint64_t asked[SMALL_CLIENTS] = {0}, answered[SMALL_CLIENTS] = {0};
+    bool cut[SMALL_CLIENTS] = {false};
+    for (unsigned i = 0; i < small->count; i++) {
+        struct pc_linear_call *call = &small->calls[i];
+        const unsigned c = call->client = (unsigned)pc_random_below(random, SMALL_CLIENTS);
+        const bool pipelined = pc_random_below(random, 3) == 0;
+        const uint64_t from = pipelined ? asked[c] : answered[c];
+        call->asked = asked[c] = from + pc_random_below(random, 6);
+        cut[c] = cut[c] || pc_random_below(random, 12) == 0;
+        const uint64_t least = answered[c] > asked[c] ? answered[c] : asked[c];
+        call->answered = answered[c] = least + 1 + pc_random_below(random, 6);
+        if (cut[c]) {
+            call->answered = PC_LINEAR_NEVER;
+        }
+    }
+}
+
+static void small_draw(struct small *small, struct pc_random *random)
+{
+    static const char *const pieces[] = {"5", "10", "x", "y"};
+    small->count = 1 + (unsigned)pc_random_below(random, SMALL_CALLS_MAX);
+    memset(small->calls, 0, sizeof(small->calls));
+    small_stamps(small, random);
+    for (unsigned i = 0; i < small->count; i++) {
+        struct pc_linear_call *call = &small->calls[i];
+        call->what = (enum pc_linear_what)pc_random_below(random, PC_LINEAR_WHAT_COUNT);
+        if (pc_random_below(random, 3) == 0) {
+            call->what = PC_LINEAR_GET;
+        }
+        snprintf(small->texts[i][0], TEXT_MAX, "%s",
+                 pieces[pc_random_below(random, PC_COUNT_OF(pieces))]);
+        call->value = small->texts[i][0];
+        call->value_bytes = strlen(call->value);
+        call->flags = (uint32_t)pc_random_below(random, 2);
+        call->life = (uint32_t)pc_random_below(random, 2);
+        call->delta = 1 + pc_random_below(random, 6);
+    }
+}
+
+/* Answers as one item gives them in an order that the stamps allow, or nearly. */
+static void small_answer(struct small *small, struct pc_random *random)
+{
+    struct naive naive = {0};
+    uint64_t seen = 0, fresh = 100;
+    unsigned done = 0;
+    for (unsigned round = 0; round < small->count; round++) {
+        unsigned first = SMALL_CALLS_MAX;
+        for (unsigned i = 0; i < small->count; i++) {
+            const bool earlier =
+                first == SMALL_CALLS_MAX || small->calls[i].answered < small->calls[first].answered;
+            if (!(done >> i & 1) && (earlier || pc_random_below(random, 4) == 0)) {
+                first = i;
+            }
+        }
+        done |= 1u << first;
+        struct pc_linear_call *call = &small->calls[first];
+        if (call->what == PC_LINEAR_CAS) {
+            call->unique = seen != 0 ? seen : 99;
+        }
+        uint64_t number = 0;
+        call->answer = naive_do(&naive, call, &number);
+        if (call->answer == PC_LINEAR_DONE && call->what == PC_LINEAR_GET) {
+            naive.told = naive.told != 0 ? naive.told : fresh++;
+            seen = naive.told;
+            call->tells_unique = pc_random_below(random, 2) == 0;
+            call->told_unique = naive.told;
+            call->tells_life = pc_random_below(random, 2) == 0;
+            call->told_life = naive.life;
+            call->tells_value = true;
+            snprintf(small->texts[first][1], TEXT_MAX, "%s", naive.text);
+            call->told_value = small->texts[first][1];
+            call->told_value_bytes = strlen(naive.text);
+            call->told_flags = naive.flags;
+        }
+        call->told_number = number;
+        call->tells_number = call->answer == PC_LINEAR_DONE &&
+                             (call->what == PC_LINEAR_INCR || call->what == PC_LINEAR_DECR);
+        if (call->answered == PC_LINEAR_NEVER || pc_random_below(random, 8) == 0) {
+            call->answer = PC_LINEAR_UNTOLD;
+            call->tells_value = call->tells_unique = call->tells_life = call->tells_number = false;
+        }
+    }
+}
+
+static void small_spoil(struct small *small, struct pc_random *random)
+{
+    struct pc_linear_call *call = &small->calls[pc_random_below(random, small->count)];
+    const struct pc_linear_call *other = &small->calls[pc_random_below(random, small->count)];
+    if (call->tells_value && other->tells_value) {
+        call->told_value = other->told_value;
+        call->told_value_bytes = other->told_value_bytes;
+    } else if (call->tells_number) {
+        call->told_number ^= 1;
+    } else if (call->answer == PC_LINEAR_ABSENT) {
+        call->answer = PC_LINEAR_DONE;
+    } else if (call->answer == PC_LINEAR_DONE && !call->tells_value) {
+        call->answer = PC_LINEAR_ABSENT;
+    }
+}
+
+static void the_checker_agrees_with_every_order(void **state)
+{
+    (void)state;
+    const uint64_t seed = 20261122;
+    struct pc_random random;
+    pc_random_init(&random, seed);
+    const uint64_t count = pc_test_scale(30000, 1000000);
+    uint64_t linear = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        struct small small;
+        const struct naive naive = {0};
+        small_draw(&small, &random);
+        small_answer(&small, &random);
+        if (pc_random_below(&random, 2) == 0) {
+            small_spoil(&small, &random);
+        }
+        const bool expected = naive_judge(&small, 0, &naive);
+        linear += expected;
+        if (judge(small.calls, small.count) != (expected ? PC_LINEAR_YES : PC_LINEAR_NO)) {
+            struct pc_linear *history = pc_linear_create(&(struct pc_linear_config){0});
+            for (unsigned j = 0; j < small.count; j++) {
+                pc_linear_add(history, &small.calls[j]);
+            }
+            (void)pc_linear_check(history, stderr);
+            fail_msg("seed %" PRIu64 ", history %" PRIu64 ": every order says %s", seed, i,
+                     expected ? "linear" : "not linear");
+        }
+    }
+    print_message("%" PRIu64 " small histories, %" PRIu64 " linear\n", count, linear);
+    assert_true(linear > count / 10 && linear < count - count / 10);
+}
+
+/* ---- Long ones ---- */
+
+/* Eight clients with windows that overlap, two writes in three calls, answers of a true item. */
+static void long_histories_take_few_steps(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 8, CALLS = 1000 };
+    struct pc_random random;
+    pc_random_init(&random, 7);
+    struct pc_linear *history = pc_linear_create(&(struct pc_linear_config){0});
+    static char texts[CALLS][8];
+    const char *present = NULL;
+    uint64_t clock = 0, free_at[CLIENTS] = {0};
+    for (unsigned i = 0; i < CALLS; i++) {
+        const unsigned client = (unsigned)pc_random_below(&random, CLIENTS);
+        clock += 10;
+        /* It happens at `clock`; it was asked before and is answered behind. */
+        uint64_t asked = clock - pc_random_below(&random, clock < 40 ? clock : 40);
+        asked = asked > free_at[client] ? asked : free_at[client] + 1;
+        const uint64_t behind = asked > clock ? asked : clock;
+        struct pc_linear_call call = {
+            .client = client, .asked = asked, .answered = behind + pc_random_below(&random, 40)};
+        free_at[client] = call.answered;
+        if (asked > clock) {
+            clock = asked;
+        }
+        call.answer = PC_LINEAR_DONE;
+        if (pc_random_below(&random, 3) == 0) {
+            call.what = PC_LINEAR_GET;
+            call.answer = present != NULL ? PC_LINEAR_DONE : PC_LINEAR_ABSENT;
+            call.tells_value = present != NULL;
+            call.told_value = present;
+            call.told_value_bytes = present != NULL ? strlen(present) : 0;
+        } else {
+            snprintf(texts[i], sizeof(texts[i]), "v%u", i);
+            call.what = PC_LINEAR_SET;
+            call.value = present = texts[i];
+            call.value_bytes = strlen(present);
+        }
+        pc_linear_add(history, &call);
+    }
+    assert_int_equal(pc_linear_check(history, stderr), PC_LINEAR_YES);
+    print_message("%u calls: %" PRIu64 " steps\n", CALLS, pc_linear_steps(history));
+    assert_true(pc_linear_steps(history) < 100 * CALLS);
+    pc_linear_destroy(history);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_read_after_a_write_sees_it),
+        cmocka_unit_test(a_stale_read_is_seen),
+        cmocka_unit_test(a_lost_update_is_seen),
+        cmocka_unit_test(counting_keeps_the_length),
+        cmocka_unit_test(two_compares_of_one_version_do_not_both_win),
+        cmocka_unit_test(a_compare_after_a_change_fails),
+        cmocka_unit_test(a_unique_is_of_one_version),
+        cmocka_unit_test(a_piece_is_joined_once),
+        cmocka_unit_test(calls_of_one_client_keep_their_order),
+        cmocka_unit_test(a_quiet_call_is_over_when_a_later_answer_is_read),
+        cmocka_unit_test(a_call_cut_off_happened_later_or_never),
+        cmocka_unit_test(flags_and_life_are_seen),
+        cmocka_unit_test(an_item_vanishes_only_where_it_may),
+        cmocka_unit_test(the_checker_agrees_with_every_order),
+        cmocka_unit_test(long_histories_take_few_steps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
