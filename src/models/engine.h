@@ -25,12 +25,11 @@ struct pc_engine {
     const char *name;
     /* Lay out lanes and memory; no thread yet.  Core: boot. */
     int (*create)(struct pc_runtime *runtime);
-    /* Start the threads. On failure those that run are told to stop; join follows. */
-    int (*start)(struct pc_runtime *runtime);
+    /* Start the threads, be the first of them, look after signals and the deadline of the drain;
+     * return when all have ended, with the first trouble one of them had. May block. */
+    int (*run)(struct pc_runtime *runtime);
     /* Everybody is to look at runtime.stopping and runtime.cutting.  Core: any, signal-safe. */
     void (*stop)(struct pc_runtime *runtime);
-    /* Wait until all threads have ended. May block. */
-    void (*join)(struct pc_runtime *runtime);
     /* NULL engine state is fine.  Core: boot. */
     void (*destroy)(struct pc_runtime *runtime);
 };
@@ -41,12 +40,7 @@ extern const struct pc_engine pc_engine_threads;
 /* Row `index` of presets.def; NULL past the last. */
 const struct pc_preset *pc_preset_row(unsigned index);
 
-/* The runtime's threads are done, or one of them could not start: pc_runtime_run looks. */
-void pc_runtime_thread_ended(struct pc_runtime *runtime, int trouble);
-
-/* Start the threads; then wait for the end of the drain. pc_runtime_run is both; a test that
- * schedules the threads itself needs the first alone. */
-int pc_runtime_start(struct pc_runtime *runtime);
-int pc_runtime_wait(struct pc_runtime *runtime);
+/* End the drain: what is still open is closed now.  Core: any, signal-safe. */
+void pc_runtime_cut(struct pc_runtime *runtime);
 
 #endif

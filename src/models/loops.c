@@ -2,6 +2,10 @@
 /*
  * loops: the engine of event loops, a thread per core, with workers beside them.
  *
+ * The first core runs on the thread that calls run, and takes the signals: a server of one core is
+ * one thread, which spares it the kernel's counting of references to descriptors that threads share
+ * (docs/decisions/0043).
+ *
  * Boot happens on the cores' own threads, so that memory is first touched where it is used: each
  * makes itself; when all are made the first one lays the roads between them; then all listen.
  */
@@ -108,6 +112,9 @@ static void core_main(void *ctx)
     if (meet(runtime, self->index)) {
         outcome = pc_core_listen(core, &runtime->listen_fds[self->index * runtime->address_count],
                                  runtime->address_count);
+        if (self->index == 0 && runtime->signal_fd >= 0 && outcome == 0) {
+            outcome = pc_core_watch_signals(core);
+        }
         for (unsigned i = 0; i < runtime->address_count && outcome == 0; i++) {
             runtime->listen_fds[self->index * runtime->address_count + i] = -1; /* the core's now */
         }
@@ -120,7 +127,6 @@ static void core_main(void *ctx)
             PC_POINT("core.turn");
         }
     }
-    pc_runtime_thread_ended(runtime, atomic_load_explicit(&loops->trouble, memory_order_acquire));
 }
 
 /* ---- Life ---- */
@@ -143,7 +149,7 @@ static int loops_create(struct pc_runtime *runtime)
     return pc_workers_create(runtime, runtime->worker_count, runtime->core_count, &loops->workers);
 }
 
-static int core_start(struct pc_runtime *runtime, unsigned index)
+static struct pc_thread *core_thread(struct pc_runtime *runtime, unsigned index)
 {
     struct core_thread *core = &loops_of(runtime)->threads[index];
     core->runtime = runtime;
@@ -151,26 +157,45 @@ static int core_start(struct pc_runtime *runtime, unsigned index)
     snprintf(core->name, sizeof(core->name), "percore-%u", index);
     core->thread = (struct pc_thread){
         .run = core_main, .ctx = core, .name = core->name, .cpu = runtime->plan.seats[index].cpu};
-    int outcome = runtime->kernel->thread_start(runtime->kernel, &core->thread);
-    core->started = outcome == 0;
-    return outcome;
+    return &core->thread;
 }
 
-static int loops_start(struct pc_runtime *runtime)
+/* Those that run wait for this one: let them see that it will not come. */
+static void core_missing(struct loops *loops, int trouble)
+{
+    say_trouble(loops, trouble);
+    atomic_fetch_add_explicit(&loops->made_count, 1, memory_order_acq_rel);
+}
+
+static int loops_run(struct pc_runtime *runtime)
 {
     struct loops *loops = loops_of(runtime);
+    const struct pc_kernel *kernel = runtime->kernel;
     int outcome = loops->workers != NULL ? pc_workers_start(loops->workers) : 0;
-    for (unsigned i = 0; i < runtime->core_count; i++) {
-        int started = outcome < 0 ? outcome : core_start(runtime, i);
-        if (started < 0) {
-            /* Those that run wait for this one: let them see that it will not come. */
-            outcome = started;
-            say_trouble(loops, outcome);
-            atomic_fetch_add_explicit(&loops->made_count, 1, memory_order_acq_rel);
-            pc_runtime_thread_ended(runtime, outcome);
+    for (unsigned i = 1; i < runtime->core_count; i++) {
+        if (outcome == 0) {
+            outcome = kernel->thread_start(kernel, core_thread(runtime, i));
+            loops->threads[i].started = outcome == 0;
+        }
+        if (outcome < 0) {
+            core_missing(loops, outcome);
         }
     }
-    return outcome;
+    if (outcome == 0) {
+        outcome = kernel->thread_here(kernel, core_thread(runtime, 0));
+    }
+    if (outcome < 0) {
+        core_missing(loops, outcome);
+    }
+    for (unsigned i = 1; i < runtime->core_count; i++) {
+        if (loops->threads[i].started) {
+            (void)kernel->thread_join(kernel, &loops->threads[i].thread); /* only we join */
+        }
+    }
+    if (loops->workers != NULL) {
+        pc_workers_stop(loops->workers);
+    }
+    return atomic_load_explicit(&loops->trouble, memory_order_acquire);
 }
 
 static void loops_stop(struct pc_runtime *runtime)
@@ -180,19 +205,6 @@ static void loops_stop(struct pc_runtime *runtime)
         for (unsigned i = 0; i < runtime->core_count; i++) {
             pc_core_ring(runtime->cores[i]);
         }
-    }
-}
-
-static void loops_join(struct pc_runtime *runtime)
-{
-    struct loops *loops = loops_of(runtime);
-    for (unsigned i = 0; i < runtime->core_count; i++) {
-        if (loops->threads[i].started) {
-            (void)runtime->kernel->thread_join(runtime->kernel, &loops->threads[i].thread);
-        }
-    }
-    if (loops->workers != NULL) {
-        pc_workers_stop(loops->workers);
     }
 }
 
@@ -214,8 +226,7 @@ static void loops_destroy(struct pc_runtime *runtime)
 const struct pc_engine pc_engine_loops = {
     .name = "loops",
     .create = loops_create,
-    .start = loops_start,
+    .run = loops_run,
     .stop = loops_stop,
-    .join = loops_join,
     .destroy = loops_destroy,
 };

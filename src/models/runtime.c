@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -191,7 +190,6 @@ static int lanes_make(struct pc_runtime *runtime, struct trouble *trouble)
 {
     bool threads = runtime->preset->cores == PC_CORES_NONE;
     runtime->core_count = threads ? 0 : runtime->plan.core_count;
-    runtime->thread_count = threads ? 1 : runtime->core_count;
     runtime->lane_count = threads ? 1 + runtime->config.connection_count_max
                                   : runtime->core_count + runtime->worker_count;
     unsigned share_count = threads ? 1 : runtime->core_count;
@@ -215,6 +213,31 @@ static int lanes_make(struct pc_runtime *runtime, struct trouble *trouble)
 
 /* ---- Signals ---- */
 
+static void on_signal(struct pc_runtime *runtime, uint32_t signal)
+{
+    if (signal == SIGUSR2) {
+        if (runtime->config.emit != NULL) {
+            (void)pc_counters_print(runtime->counters, runtime->lane_count, runtime->config.emit,
+                                    runtime->config.emit_ctx); /* no memory: counters only */
+        }
+    } else if (pc_runtime_stopping(runtime)) {
+        pc_runtime_cut(runtime);
+    } else {
+        PC_LOG(runtime->log, PC_LOG_INFO, "drain", pc_field_number("signal", signal),
+               pc_field_number("connections", pc_runtime_connections(runtime)));
+        pc_runtime_stop(runtime);
+    }
+}
+
+static void take_signals(struct pc_runtime *runtime)
+{
+    struct signalfd_siginfo info;
+    while (runtime->kernel->read(runtime->kernel, runtime->signal_fd, &info, sizeof(info)) ==
+           (ssize_t)sizeof(info)) {
+        on_signal(runtime, info.ssi_signo);
+    }
+}
+
 /* From create on, so that nobody who was told that we serve can kill us with a signal that asks for
  * a drain or for counters. */
 static int signals_open(struct pc_runtime *runtime)
@@ -234,6 +257,7 @@ static int signals_open(struct pc_runtime *runtime)
         }
     }
     runtime->signal_fd = outcome < 0 ? -1 : outcome;
+    runtime->take_signals = take_signals;
     return outcome < 0 ? outcome : 0;
 }
 
@@ -266,16 +290,10 @@ int pc_runtime_create(const struct pc_config *config, const struct pc_service *s
     runtime->kernel = config->kernel != NULL ? config->kernel : pc_kernel_linux();
     runtime->start_ns = runtime->kernel->clock_ns(runtime->kernel);
     atomic_init(&runtime->second, 1);
-    int outcome = runtime->wake_fd =
-        runtime->kernel->eventfd(runtime->kernel, 0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (outcome < 0) {
-        free(runtime);
-        return fail(&report, outcome, "cannot open an eventfd: %s", strerror(-outcome));
-    }
     int (*const steps[])(struct pc_runtime *, struct trouble *) = {
         defaults_fill, model_choose, poller_choose, plan_make, lanes_make,
     };
-    outcome = 0;
+    int outcome = 0;
     for (unsigned i = 0; i < PC_COUNT_OF(steps) && outcome == 0; i++) {
         outcome = steps[i](runtime, &report);
     }
@@ -334,118 +352,28 @@ void pc_runtime_destroy(struct pc_runtime *runtime)
     free(runtime->shares);
     pc_plan_fini(&runtime->plan);
     signals_close(runtime);
-    (void)runtime->kernel->close(runtime->kernel, runtime->wake_fd);
     free(runtime);
 }
 
 /* ---- Run ---- */
 
-static void wake_waiter(struct pc_runtime *runtime)
-{
-    uint64_t one = 1;
-    (void)runtime->kernel->write(runtime->kernel, runtime->wake_fd, &one, sizeof(one));
-}
-
-void pc_runtime_thread_ended(struct pc_runtime *runtime, int trouble)
-{
-    int none = 0;
-    if (trouble < 0) {
-        atomic_compare_exchange_strong_explicit(&runtime->trouble, &none, trouble,
-                                                memory_order_acq_rel, memory_order_relaxed);
-    }
-    atomic_fetch_add_explicit(&runtime->ended_count, 1, memory_order_acq_rel);
-    wake_waiter(runtime);
-}
-
 void pc_runtime_stop(struct pc_runtime *runtime)
 {
     atomic_store_explicit(&runtime->stopping, true, memory_order_seq_cst);
     runtime->engine->stop(runtime);
-    wake_waiter(runtime);
 }
 
-static void cut(struct pc_runtime *runtime)
+void pc_runtime_cut(struct pc_runtime *runtime)
 {
     atomic_store_explicit(&runtime->cutting, true, memory_order_seq_cst);
     runtime->engine->stop(runtime);
 }
 
-static void on_signal(struct pc_runtime *runtime, uint32_t signal)
-{
-    if (signal == SIGUSR2) {
-        if (runtime->config.emit != NULL) {
-            (void)pc_counters_print(runtime->counters, runtime->lane_count, runtime->config.emit,
-                                    runtime->config.emit_ctx); /* no memory: counters only */
-        }
-    } else if (pc_runtime_stopping(runtime)) {
-        cut(runtime);
-    } else {
-        PC_LOG(runtime->log, PC_LOG_INFO, "drain", pc_field_number("signal", signal),
-               pc_field_number("connections", pc_runtime_connections(runtime)));
-        pc_runtime_stop(runtime);
-    }
-}
-
-static void signals_take(struct pc_runtime *runtime)
-{
-    struct signalfd_siginfo info;
-    while (runtime->kernel->read(runtime->kernel, runtime->signal_fd, &info, sizeof(info)) ==
-           (ssize_t)sizeof(info)) {
-        on_signal(runtime, info.ssi_signo);
-    }
-}
-
-static bool all_ended(struct pc_runtime *runtime)
-{
-    return atomic_load_explicit(&runtime->ended_count, memory_order_acquire) >=
-           runtime->thread_count;
-}
-
-static void wait_ended(struct pc_runtime *runtime)
-{
-    const struct pc_kernel *kernel = runtime->kernel;
-    uint64_t cut_ns = PC_FOREVER;
-    while (!all_ended(runtime)) {
-        uint64_t now_ns = kernel->clock_ns(kernel);
-        if (pc_runtime_stopping(runtime) && cut_ns == PC_FOREVER) {
-            cut_ns = now_ns + runtime->config.drain_ns;
-        }
-        if (now_ns >= cut_ns && !pc_runtime_cutting(runtime)) {
-            cut(runtime);
-        }
-        bool deadline = cut_ns != PC_FOREVER && now_ns < cut_ns;
-        struct pollfd polls[] = {{.fd = runtime->wake_fd, .events = POLLIN},
-                                 {.fd = runtime->signal_fd, .events = POLLIN}};
-        (void)kernel->poll(kernel, polls, runtime->signal_fd >= 0 ? 2 : 1,
-                           deadline ? cut_ns - now_ns : PC_FOREVER); /* interrupted: look again */
-        uint64_t count;
-        (void)kernel->read(kernel, runtime->wake_fd, &count, sizeof(count)); /* only to empty it */
-        if (runtime->signal_fd >= 0) {
-            signals_take(runtime);
-        }
-    }
-}
-
-int pc_runtime_start(struct pc_runtime *runtime)
-{
-    return runtime->engine->start(runtime);
-}
-
-int pc_runtime_wait(struct pc_runtime *runtime)
-{
-    runtime->engine->join(runtime);
-    int trouble = atomic_load_explicit(&runtime->trouble, memory_order_acquire);
-    return trouble < 0 ? trouble
-                       : (int)atomic_load_explicit(&runtime->cut_count, memory_order_relaxed);
-}
-
 int pc_runtime_run(struct pc_runtime *runtime)
 {
-    if (pc_runtime_start(runtime) < 0) {
-        pc_runtime_stop(runtime); /* pc_runtime_wait says why */
-    }
-    wait_ended(runtime);
-    return pc_runtime_wait(runtime);
+    int trouble = runtime->engine->run(runtime);
+    return trouble < 0 ? trouble
+                       : (int)atomic_load_explicit(&runtime->cut_count, memory_order_relaxed);
 }
 
 /* ---- Looking ---- */

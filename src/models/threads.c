@@ -2,9 +2,9 @@
 /*
  * threads: the engine of blocking threads, one for each connection.
  *
- * One thread accepts, reaps threads that ended, and does the upkeep of places. Every other thread
- * is one connection: receive, run the exchange, send, all blocking. All calls are done at once, on
- * the caller's thread: places must be shared.
+ * The thread that calls run accepts, reaps threads that ended, does the upkeep of places and takes
+ * the signals. Every other thread is one connection: receive, run the exchange, send, all blocking.
+ * All calls are done at once, on the caller's thread: places must be shared.
  */
 #include "base/list.h"
 #include "models/engine.h"
@@ -37,8 +37,6 @@ struct thread_conn {
 
 struct threads {
     struct pc_runtime *runtime;
-    struct pc_thread acceptor;
-    bool started;
     int stop_fd;          /* an eventfd: look at runtime.stopping */
     struct pc_lane lane;  /* the acceptor's */
     pthread_mutex_t lock; /* guards the lists and lanes_free */
@@ -348,20 +346,37 @@ static unsigned live_count(struct threads *threads)
     return count;
 }
 
-/* Sleep until something is to be accepted or reaped, somebody called stop, or the time is over. */
+/* Sleep until something is to be accepted or reaped, somebody called stop, a signal came, or the
+ * time is over. */
 static void acceptor_wait(struct threads *threads, const int *fds, unsigned fd_count,
                           uint64_t timeout_ns)
 {
-    const struct pc_kernel *kernel = threads->runtime->kernel;
-    struct pollfd polls[PC_ADDRESS_COUNT_MAX + 1];
+    struct pc_runtime *runtime = threads->runtime;
+    const struct pc_kernel *kernel = runtime->kernel;
+    struct pollfd polls[PC_ADDRESS_COUNT_MAX + 2];
     polls[0] = (struct pollfd){.fd = threads->stop_fd, .events = POLLIN};
+    polls[1] = (struct pollfd){.fd = runtime->signal_fd, .events = POLLIN}; /* -1: left out */
     for (unsigned i = 0; i < fd_count; i++) {
-        polls[i + 1] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+        polls[i + 2] = (struct pollfd){.fd = fds[i], .events = POLLIN};
     }
-    if (kernel->poll(kernel, polls, fd_count + 1, timeout_ns) > 0 && polls[0].revents != 0) {
+    if (kernel->poll(kernel, polls, fd_count + 2, timeout_ns) <= 0) {
+        return;
+    }
+    if (polls[0].revents != 0) {
         uint64_t count;
         (void)kernel->read(kernel, threads->stop_fd, &count, sizeof(count)); /* only to empty it */
     }
+    if (polls[1].revents != 0) {
+        runtime->take_signals(runtime);
+    }
+}
+
+static void cut_live(struct threads *threads)
+{
+    unsigned count = live_count(threads);
+    pc_count_add(&threads->lane.counters->drain_cut, count);
+    atomic_fetch_add_explicit(&threads->runtime->cut_count, count, memory_order_relaxed);
+    shut_live(threads, SHUT_RDWR);
 }
 
 static void drain(struct threads *threads, int *fds)
@@ -373,25 +388,24 @@ static void drain(struct threads *threads, int *fds)
         fds[i] = -1;
     }
     shut_live(threads, SHUT_RD);
+    uint64_t cut_ns = pc_lane_tick(&threads->lane) + runtime->config.drain_ns;
     bool cut = false;
     while (live_count(threads) > 0) {
-        if (pc_runtime_cutting(runtime) && !cut) {
+        uint64_t now_ns = pc_lane_tick(&threads->lane);
+        if (!cut && (now_ns >= cut_ns || pc_runtime_cutting(runtime))) {
             cut = true;
-            unsigned count = live_count(threads);
-            pc_count_add(&threads->lane.counters->drain_cut, count);
-            atomic_fetch_add_explicit(&runtime->cut_count, count, memory_order_relaxed);
-            shut_live(threads, SHUT_RDWR);
+            cut_live(threads);
         }
-        acceptor_wait(threads, NULL, 0, PC_REAP_NS);
+        uint64_t left_ns = now_ns < cut_ns ? cut_ns - now_ns : PC_REAP_NS;
+        acceptor_wait(threads, NULL, 0, left_ns < PC_REAP_NS ? left_ns : PC_REAP_NS);
         reap(threads);
     }
     reap(threads);
 }
 
-static void acceptor_main(void *ctx)
+static int threads_run(struct pc_runtime *runtime)
 {
-    struct threads *threads = ctx;
-    struct pc_runtime *runtime = threads->runtime;
+    struct threads *threads = threads_of(runtime);
     int *fds = runtime->listen_fds;
     bool paused = false;
     while (!pc_runtime_stopping(runtime)) {
@@ -406,7 +420,7 @@ static void acceptor_main(void *ctx)
         }
     }
     drain(threads, fds);
-    pc_runtime_thread_ended(runtime, 0);
+    return 0;
 }
 
 /* ---- Life ---- */
@@ -451,31 +465,10 @@ static int threads_create(struct pc_runtime *runtime)
     return places_open(threads);
 }
 
-static int threads_start(struct pc_runtime *runtime)
-{
-    struct threads *threads = threads_of(runtime);
-    threads->acceptor = (struct pc_thread){
-        .run = acceptor_main, .ctx = threads, .name = "percore-accept", .cpu = -1};
-    int outcome = runtime->kernel->thread_start(runtime->kernel, &threads->acceptor);
-    threads->started = outcome == 0;
-    if (outcome < 0) {
-        pc_runtime_thread_ended(runtime, outcome);
-    }
-    return outcome;
-}
-
 static void threads_stop(struct pc_runtime *runtime)
 {
     uint64_t one = 1;
     (void)runtime->kernel->write(runtime->kernel, threads_of(runtime)->stop_fd, &one, sizeof(one));
-}
-
-static void threads_join(struct pc_runtime *runtime)
-{
-    struct threads *threads = threads_of(runtime);
-    if (threads->started) {
-        (void)runtime->kernel->thread_join(runtime->kernel, &threads->acceptor);
-    }
 }
 
 static void threads_destroy(struct pc_runtime *runtime)
@@ -494,8 +487,7 @@ static void threads_destroy(struct pc_runtime *runtime)
 const struct pc_engine pc_engine_threads = {
     .name = "threads",
     .create = threads_create,
-    .start = threads_start,
+    .run = threads_run,
     .stop = threads_stop,
-    .join = threads_join,
     .destroy = threads_destroy,
 };

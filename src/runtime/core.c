@@ -9,6 +9,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* The handle of the signals among those that are no connections. */
+#define PC_CORE_SIGNALS UINT32_MAX
+
 /* ---- Ringing and posting ---- */
 
 void pc_core_ring(struct pc_core *core)
@@ -101,6 +104,17 @@ static void feed_starved(struct pc_core *core)
 
 /* ---- Phases ---- */
 
+/* Who is not a connection: a listener, or the signals. */
+static void report_other(struct pc_core *core, uint32_t index)
+{
+    if (index == PC_CORE_SIGNALS) {
+        core->lane.heavy = true;
+        core->lane.runtime->take_signals(core->lane.runtime);
+    } else {
+        core->listeners[index].waiting = core->accepting = true;
+    }
+}
+
 static void phase_poll(struct pc_core *core)
 {
     int count =
@@ -114,7 +128,7 @@ static void phase_poll(struct pc_core *core)
     for (int i = 0; i < count; i++) {
         const struct pc_ready *report = &core->reports[i];
         if (PC_UNLIKELY(report->handle.generation == 0)) {
-            core->listeners[report->handle.index].waiting = core->accepting = true;
+            report_other(core, report->handle.index);
             continue;
         }
         struct pc_conn *conn = pc_conn_find(core, report->handle);
@@ -258,9 +272,21 @@ static void ring_all(struct pc_runtime *runtime)
     }
 }
 
+/* Whoever's timer fires first says so to all. */
+static void drain_over(struct pc_timer *timer, struct pc_lane *lane)
+{
+    struct pc_runtime *runtime = lane->runtime;
+    /* Pairs with the load of every core's phase_drain. */
+    atomic_store_explicit(&runtime->cutting, true, memory_order_seq_cst);
+    ring_all(runtime);
+}
+
 static void drain_begin(struct pc_core *core)
 {
+    struct pc_lane *lane = &core->lane;
     core->draining = true;
+    core->deadline.fire = drain_over;
+    pc_wheel_arm(&lane->wheel, &core->deadline, lane->now_ns + lane->runtime->config.drain_ns);
     for (unsigned i = 0; i < core->listener_count; i++) {
         pc_listener_close(&core->listeners[i]);
     }
@@ -454,6 +480,12 @@ int pc_core_listen(struct pc_core *core, const int *fds, unsigned fd_count)
         core->listener_count++;
     }
     return 0;
+}
+
+int pc_core_watch_signals(struct pc_core *core)
+{
+    struct pc_handle handle = {.index = PC_CORE_SIGNALS, .generation = 0};
+    return core->poller->ops->arm(core->poller, core->lane.runtime->signal_fd, handle, true);
 }
 
 static int places_open(struct pc_core *core)

@@ -50,11 +50,12 @@ struct pc_core {
     unsigned jobs_out;     /* calls and connections that are with workers */
     struct pc_listener *listeners;
     unsigned listener_count;
-    bool accepting;      /* a listener has more to accept than its budget allowed */
-    uint64_t timeout_ns; /* of the next poll */
-    uint64_t spin_ns;    /* how long to poll the mailbox before sleep: adapts */
-    uint64_t slept_ns;   /* when the last sleep began */
-    uint64_t step_ns;    /* when places are due for upkeep */
+    bool accepting;           /* a listener has more to accept than its budget allowed */
+    uint64_t timeout_ns;      /* of the next poll */
+    uint64_t spin_ns;         /* how long to poll the mailbox before sleep: adapts */
+    uint64_t slept_ns;        /* when the last sleep began */
+    uint64_t step_ns;         /* when places are due for upkeep */
+    struct pc_timer deadline; /* of a drain */
     bool sleeping, stepping, draining, settled;
     bool credits_missing; /* calls wait in an outbox */
     struct pc_ready reports[PC_READY_COUNT_MAX];
@@ -77,6 +78,9 @@ void pc_core_destroy(struct pc_core *core);
 /* Take the listening sockets (negative ones are left out); from now on they are polled.
  * Core: owner, once. */
 int pc_core_listen(struct pc_core *core, const int *fds, unsigned fd_count);
+
+/* Have it take the runtime's signals too.  Core: owner, once. */
+int pc_core_watch_signals(struct pc_core *core);
 
 /* One pass of the loop; false: the core has left, with all others.  Core: owner. */
 bool pc_core_turn(struct pc_core *core);

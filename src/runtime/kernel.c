@@ -278,19 +278,28 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
+/* As many CPUs as the kernel can be built for. */
+struct cpu_mask {
+    cpu_set_t set[8192 / CPU_SETSIZE];
+};
+
+/* EINVAL: no machine has that CPU. */
+static int mask_one(struct cpu_mask *mask, int cpu)
+{
+    if ((size_t)cpu >= sizeof(*mask) * 8) {
+        return EINVAL;
+    }
+    CPU_ZERO_S(sizeof(*mask), mask->set);
+    CPU_SET_S((size_t)cpu, sizeof(*mask), mask->set);
+    return 0;
+}
+
 /* Pinned before it starts, so that not even its stack is touched from another node. */
 static int attributes_pin(pthread_attr_t *attributes, int cpu)
 {
-    cpu_set_t *set = CPU_ALLOC(cpu + 1);
-    if (set == NULL) {
-        return ENOMEM;
-    }
-    size_t bytes = CPU_ALLOC_SIZE(cpu + 1);
-    CPU_ZERO_S(bytes, set);
-    CPU_SET_S(cpu, bytes, set);
-    int error = pthread_attr_setaffinity_np(attributes, bytes, set);
-    CPU_FREE(set);
-    return error;
+    struct cpu_mask mask;
+    int error = mask_one(&mask, cpu);
+    return error != 0 ? error : pthread_attr_setaffinity_np(attributes, sizeof(mask), mask.set);
 }
 
 static int linux_thread_start(const struct pc_kernel *kernel, struct pc_thread *thread)
@@ -319,6 +328,28 @@ static int linux_thread_start(const struct pc_kernel *kernel, struct pc_thread *
 static int linux_thread_join(const struct pc_kernel *kernel, struct pc_thread *thread)
 {
     return -pthread_join((pthread_t)thread->handle, NULL);
+}
+
+static int linux_thread_here(const struct pc_kernel *kernel, struct pc_thread *thread)
+{
+    struct cpu_mask before, mask;
+    if (thread->cpu < 0) {
+        thread->run(thread->ctx);
+        return 0;
+    }
+    int error = pthread_getaffinity_np(pthread_self(), sizeof(before), before.set);
+    if (error == 0) {
+        error = mask_one(&mask, thread->cpu);
+    }
+    if (error == 0) {
+        error = pthread_setaffinity_np(pthread_self(), sizeof(mask), mask.set);
+    }
+    if (error == 0) {
+        thread->run(thread->ctx);
+        /* Fails only if all of these CPUs are gone. */
+        (void)pthread_setaffinity_np(pthread_self(), sizeof(before), before.set);
+    }
+    return -error;
 }
 
 static void linux_sched_yield(const struct pc_kernel *kernel)
@@ -400,6 +431,7 @@ const struct pc_kernel *pc_kernel_linux(void)
         .thread_cpu_ns = linux_thread_cpu_ns,
         .thread_start = linux_thread_start,
         .thread_join = linux_thread_join,
+        .thread_here = linux_thread_here,
         .sched_yield = linux_sched_yield,
         .mmap = linux_mmap,
         .munmap = linux_munmap,

@@ -85,6 +85,9 @@ struct pc_kernel {
     /* Threads. A start that fails leaves nothing behind; -EINVAL also when `cpu` is not ours. */
     int (*thread_start)(const struct pc_kernel *, struct pc_thread *);
     int (*thread_join)(const struct pc_kernel *, struct pc_thread *); /* may block */
+    /* Run it on the calling thread, which keeps its name and stack and has its CPUs back
+     * afterwards. Fails like a start: then nothing has run. May block. */
+    int (*thread_here)(const struct pc_kernel *, struct pc_thread *);
     void (*sched_yield)(const struct pc_kernel *);
 
     /* Memory and randomness. `out_at` is untouched on failure; random_bytes fills all or fails. */

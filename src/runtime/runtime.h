@@ -50,7 +50,6 @@ struct pc_runtime {
     unsigned address_count;
     int signal_fd;           /* -1: the application takes its signals itself */
     sigset_t signals_before; /* what was blocked when the runtime was created */
-    int wake_fd;             /* an eventfd: a thread ended, or somebody called stop */
     struct pc_core **cores;  /* core_count; NULL where lanes are not cores */
     unsigned core_count;
     struct pc_share *shares;       /* one per core */
@@ -62,6 +61,8 @@ struct pc_runtime {
      * there are no workers, or they take no batches. */
     void (*offload)(struct pc_runtime *, struct pc_call *);
     void (*dispatch)(struct pc_runtime *, struct pc_conn *);
+    /* Take what signals have come; the lane on the thread that called run watches signal_fd. */
+    void (*take_signals)(struct pc_runtime *);
 
     /* The second of expiry; any lane, compare-and-swap to the maximum. */
     alignas(PC_CACHE_LINE) _Atomic(uint32_t) second;
@@ -73,10 +74,6 @@ struct pc_runtime {
     alignas(PC_CACHE_LINE) _Atomic(unsigned) closed_count;
     _Atomic(unsigned) settled_count;
     _Atomic(unsigned) cut_count;
-    /* Threads of the engine that have ended, and the first trouble one of them had. */
-    _Atomic(unsigned) ended_count;
-    _Atomic(int) trouble;
-    unsigned thread_count; /* how many will end; boot */
 };
 
 /* Advance the second of expiry to `now_ns`.  Core: any. */

@@ -202,6 +202,25 @@ class Models(unittest.TestCase):
                     self.assertEqual(echo.stop(), 3)
                     self.assertEqual(len([line for line in echo.said if "cut" in line]), 1)
 
+    def test_a_second_signal_cuts_at_once(self):
+        for model in MODELS:
+            with self.echo(model, "--drain-seconds", "1000", "--body-bytes", "16m") as echo:
+                with Peer(echo) as stuck:
+                    stuck.socket.sendall(frame(b"d" * (16 << 20)))
+                    self.assertEqual(len(stuck.socket.recv(4)), 4)
+                    echo.process.send_signal(signal.SIGTERM)
+                    wait_until(lambda: any("drain" in line for line in echo.said))
+                    self.assertEqual(echo.stop(), 3)
+
+    def test_one_core_is_one_thread_and_takes_its_signals(self):
+        with EchoProcess("--cores", "1") as echo, Peer(echo) as peer:
+            self.assertEqual(peer.ask(b"one"), b"one")
+            self.assertEqual(len(os.listdir(f"/proc/{echo.process.pid}/task")), 1)
+            self.assertEqual(echo.count("requests"), 1)  # by SIGUSR2
+            peer.send(frame(b"late"))
+            self.assertEqual(echo.stop(), 0)
+            self.assertEqual(peer.rest(), frame(b"late"))
+
     def test_connections_beyond_the_cap_are_refused_and_counted(self):
         for model in MODELS:
             with self.echo(model, "--connections", "4") as echo:

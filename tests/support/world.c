@@ -198,6 +198,12 @@ static int world_thread_join(const struct pc_kernel *kernel, struct pc_thread *t
     return 0;
 }
 
+static int world_thread_here(const struct pc_kernel *kernel, struct pc_thread *thread)
+{
+    thread->run(thread->ctx);
+    return 0;
+}
+
 static bool never(void *ctx)
 {
     return false;
@@ -600,6 +606,7 @@ static struct world *world_make(const struct pc_world_config *config)
     world->script->block = world_block;
     world->script->kernel.thread_start = world_thread_start;
     world->script->kernel.thread_join = world_thread_join;
+    world->script->kernel.thread_here = world_thread_here;
     world->script->kernel.sched_yield = world_sched_yield;
     plan_draw(&world->script->plan, &random, config->calm);
     if (pc_random_below(&random, 3) == 0) {

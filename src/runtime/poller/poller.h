@@ -9,7 +9,8 @@
  *
  *   wait     collects all that is ready; sleeps until then, until the timeout, or until the bell
  *   adopt    a connected socket belongs to this poller from now on; reports follow without arming
- *   arm      a listening socket reports ACCEPT, or no longer does
+ *   arm      a descriptor that can only become readable (a listening socket, signals) reports
+ *            ACCEPT when it does, or no longer
  *   abandon  the socket stays open and leaves the poller: nothing is in flight when it returns
  *   close    abandon, and the descriptor is gone
  *

@@ -266,6 +266,26 @@ static void thread_on_a_missing_cpu_is_refused(void **state)
     assert_int_equal(noted.runs, 0);
 }
 
+static void thread_here_is_pinned_while_it_runs(void **state)
+{
+    const struct pc_kernel *kernel = pc_kernel_linux();
+    cpu_set_t before, after;
+    assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof(before), &before), 0);
+    int cpu = sched_getcpu();
+    assert_true(cpu >= 0);
+    struct noted noted = {.cpu = -1}, missing = {.cpu = -1};
+    struct pc_thread thread = {.run = note_where, .ctx = &noted, .name = "other", .cpu = cpu};
+    assert_int_equal(kernel->thread_here(kernel, &thread), 0);
+    assert_int_equal(noted.runs, 1);
+    assert_int_equal(noted.cpu, cpu);
+    assert_string_not_equal(noted.name, "other");
+    assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof(after), &after), 0);
+    assert_true(CPU_EQUAL(&before, &after));
+    thread = (struct pc_thread){.run = note_where, .ctx = &missing, .cpu = 99999};
+    assert_int_equal(kernel->thread_here(kernel, &thread), -EINVAL);
+    assert_int_equal(missing.runs, 0);
+}
+
 static void clocks_agree_with_their_names(void **state)
 {
     const struct pc_kernel *kernel = pc_kernel_linux();
@@ -361,6 +381,7 @@ int main(void)
         cmocka_unit_test(wait_works_where_the_newer_call_is_missing),
         cmocka_unit_test(thread_runs_named_and_pinned),
         cmocka_unit_test(thread_on_a_missing_cpu_is_refused),
+        cmocka_unit_test(thread_here_is_pinned_while_it_runs),
         cmocka_unit_test(clocks_agree_with_their_names),
         cmocka_unit_test(signals_arrive_by_descriptor),
         cmocka_unit_test(memory_comes_and_goes),
