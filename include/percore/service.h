@@ -210,6 +210,12 @@ bool pc_request_settled(const struct pc_request *, int32_t place);
  * 0. */
 void pc_request_body(struct pc_request *, void *into, size_t count);
 
+/* Then return PC_AGAIN: serve runs again when `ns` have passed, 0 for the next turn, and others
+ * have had theirs; at once when the peer is gone. What the peer sends meanwhile waits. */
+void pc_request_pause(struct pc_request *, uint64_t ns);
+/* Nobody waits for more of this reply: the peer has sent its last byte, or a drain has begun. */
+bool pc_request_over(const struct pc_request *);
+
 /* A block of at least `bytes` (PC_RESERVE_BYTES_MAX at most) for a request that outgrows its
  * scratch, not zeroed; freed with the slot. NULL: no memory. One a request: asking again gives the
  * same. */

@@ -105,6 +105,24 @@ static bool wait_readable(struct thread_conn *conn)
     }
 }
 
+static bool receive(struct thread_conn *conn);
+
+/* A request pauses until then; what the peer sends is taken as far as there is use for it. False:
+ * there will be no more. */
+static bool wait_pause(struct thread_conn *conn, uint64_t until_ns)
+{
+    struct pc_lane *lane = &conn->lane;
+    const uint64_t now_ns = pc_lane_tick(lane);
+    if (now_ns >= until_ns) {
+        return true;
+    }
+    const bool hungry = pc_exchange_hungry(&conn->exchange);
+    struct pollfd poll = {.fd = conn->fd, .events = hungry ? POLLIN : 0};
+    const int ready = lane->kernel->poll(lane->kernel, &poll, 1, until_ns - now_ns);
+    pc_lane_tick(lane);
+    return ready <= 0 || (hungry && receive(conn));
+}
+
 /* False: there will be no more. */
 static bool receive(struct thread_conn *conn)
 {
@@ -179,7 +197,8 @@ static void converse(struct thread_conn *conn)
             }
             return;
         }
-        if (!receive(conn)) {
+        const uint64_t pause_ns = pc_exchange_pause_ns(exchange);
+        if (pause_ns != 0 ? !wait_pause(conn, pause_ns) : !receive(conn)) {
             break;
         }
     }

@@ -80,11 +80,37 @@ static bool stuck(const struct pc_conn *conn)
     return sending(conn) || conn->starved;
 }
 
+static void conn_arm(struct pc_conn *conn, uint64_t limit_ns)
+{
+    struct pc_lane *lane = &conn->core->lane;
+    if (limit_ns > 0 &&
+        (!pc_timer_armed(&conn->timer) || conn->timer.due_ns > lane->now_ns + limit_ns)) {
+        pc_wheel_arm(&lane->wheel, &conn->timer, lane->now_ns + limit_ns);
+    }
+}
+
+/* A request pauses: run again when it is time, in the next turn if that is so near. One whose time
+ * has come and that did not go on waits for something else. */
+static void conn_pause(struct pc_conn *conn)
+{
+    const struct pc_lane *lane = &conn->core->lane;
+    const uint64_t until_ns = pc_exchange_pause_ns(&conn->exchange);
+    if (until_ns == lane->now_ns + 1) {
+        pc_conn_wake(conn);
+    } else if (until_ns > lane->now_ns) {
+        conn_arm(conn, until_ns - lane->now_ns);
+    }
+}
+
 /* Deadlines move with every byte; the timer is only armed anew when it fires. */
 static void conn_deadline(struct pc_timer *timer, struct pc_lane *lane)
 {
     struct pc_conn *conn = PC_CONTAINER_OF(timer, struct pc_conn, timer);
     const struct pc_config *config = &lane->runtime->config;
+    if (PC_UNLIKELY(conn->exchange.pause_count > 0) && !conn->away) {
+        conn_pause(conn);
+        pc_conn_wake(conn); /* too early, it only looks */
+    }
     uint64_t limit_ns = conn->lingering ? PC_LINGER_NS
                         : stuck(conn)   ? config->send_ns
                                         : config->idle_ns;
@@ -98,22 +124,13 @@ static void conn_deadline(struct pc_timer *timer, struct pc_lane *lane)
         due_ns = lane->now_ns + limit_ns;
     }
     if (due_ns > lane->now_ns) {
-        pc_wheel_arm(&lane->wheel, timer, due_ns);
+        conn_arm(conn, due_ns - lane->now_ns);
         return;
     }
     if (!conn->lingering) {
         pc_count(stuck(conn) ? &lane->counters->timeouts_send : &lane->counters->timeouts_idle);
     }
     pc_conn_cut(conn);
-}
-
-static void conn_arm(struct pc_conn *conn, uint64_t limit_ns)
-{
-    struct pc_lane *lane = &conn->core->lane;
-    if (limit_ns > 0 &&
-        (!pc_timer_armed(&conn->timer) || conn->timer.due_ns > lane->now_ns + limit_ns)) {
-        pc_wheel_arm(&lane->wheel, &conn->timer, lane->now_ns + limit_ns);
-    }
 }
 
 /* ---- Open and shut ---- */
@@ -439,6 +456,9 @@ static void conn_finish(struct pc_conn *conn, bool more)
         } else {
             pc_conn_wake(conn);
         }
+    }
+    if (PC_UNLIKELY(exchange->pause_count > 0)) {
+        conn_pause(conn);
     }
 }
 

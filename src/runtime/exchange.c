@@ -304,6 +304,7 @@ static void retire(struct pc_exchange *exchange, struct pc_lane *lane)
 
 static void slot_end(struct pc_exchange *exchange, struct pc_slot *slot, struct pc_lane *lane)
 {
+    PC_ASSERT(slot->pause_ns == 0);
     slot->state = PC_SLOT_DONE;
     slot->replies.reserved = false;
     if (exchange->body_slot == slot) {
@@ -338,11 +339,24 @@ static bool may_say(const struct pc_exchange *exchange, const struct pc_slot *sl
     return queued <= PC_REPLY_BYTES_HIGH || exchange->mute;
 }
 
-/* An AGAIN goes on at once unless it waits for answers, for its body, or for the peer to read. */
+static bool pauses(const struct pc_exchange *exchange, const struct pc_slot *slot)
+{
+    return slot->pause_ns > exchange->lane->now_ns && !exchange->mute;
+}
+
+/* An AGAIN goes on at once unless it waits for answers, for its body, for the peer to read, or for
+ * the clock. */
 static bool again_ready(struct pc_exchange *exchange, struct pc_slot *slot)
 {
     if (slot->calls_open > 0) {
         return false;
+    }
+    if (PC_UNLIKELY(slot->pause_ns != 0)) {
+        if (pauses(exchange, slot) || !may_say(exchange, slot)) {
+            return false;
+        }
+        slot->pause_ns = 0;
+        exchange->pause_count--;
     }
     return slot->body_wanted ? body_take(exchange, slot) : may_say(exchange, slot);
 }
@@ -667,20 +681,25 @@ bool pc_exchange_hungry(const struct pc_exchange *exchange)
         return false;
     }
     if (exchange->body_slot != NULL) {
-        return exchange->body_slot->body_wanted;
+        return exchange->body_slot->body_count > 0;
     }
-    return exchange->again_count == 0 && exchange->unserved == NULL &&
+    /* Behind a pause a little is read, or the end of the peer would not be seen. */
+    if (exchange->pause_count > 0 && exchange->end - exchange->begin >= PC_PAUSE_INPUT_BYTES_MAX) {
+        return false;
+    }
+    return exchange->again_count == exchange->pause_count && exchange->unserved == NULL &&
            exchange->open_count < PC_SLOT_COUNT_MAX && exchange->reply_bytes <= PC_REPLY_BYTES_HIGH;
 }
 
 /* What a run would find in `slot` if it is in state AGAIN; asked without taking the body. */
 static bool again_runnable(const struct pc_exchange *exchange, const struct pc_slot *slot)
 {
-    if (slot->state != PC_SLOT_AGAIN || slot->calls_open > 0) {
+    if (slot->state != PC_SLOT_AGAIN || slot->calls_open > 0 || pauses(exchange, slot)) {
         return false;
     }
-    return slot->body_wanted ? exchange->begin != exchange->end || exchange->ended
-                             : may_say(exchange, slot);
+    return slot->body_wanted
+               ? slot->body_count == 0 || exchange->begin != exchange->end || exchange->ended
+               : may_say(exchange, slot);
 }
 
 bool pc_exchange_runnable(const struct pc_exchange *exchange)
@@ -694,6 +713,18 @@ bool pc_exchange_runnable(const struct pc_exchange *exchange)
         }
     }
     return false;
+}
+
+uint64_t pc_exchange_pause_ns(const struct pc_exchange *exchange)
+{
+    uint64_t first_ns = 0;
+    for (const struct pc_slot *slot = exchange->head; slot != NULL && exchange->pause_count > 0;
+         slot = slot->next) {
+        if (slot->pause_ns != 0 && (first_ns == 0 || slot->pause_ns < first_ns)) {
+            first_ns = slot->pause_ns;
+        }
+    }
+    return first_ns;
 }
 
 bool pc_exchange_idle(const struct pc_exchange *exchange)
@@ -794,4 +825,21 @@ int pc_call_post(struct pc_request *request, struct pc_call *call)
 bool pc_request_settled(const struct pc_request *request, int32_t place)
 {
     return (pc_slot_of(request)->exchange->place_mask & place_bit(place)) == 0;
+}
+
+/* ---- Pauses ---- */
+
+void pc_request_pause(struct pc_request *request, uint64_t ns)
+{
+    struct pc_slot *slot = pc_slot_of(request);
+    const struct pc_lane *lane = slot->exchange->lane;
+    PC_ASSERT(slot->pause_ns == 0);
+    slot->pause_ns = lane->now_ns + (ns > 0 ? ns : 1);
+    slot->exchange->pause_count++;
+}
+
+bool pc_request_over(const struct pc_request *request)
+{
+    const struct pc_exchange *exchange = pc_slot_of(request)->exchange;
+    return exchange->ended || exchange->mute || pc_runtime_stopping(exchange->lane->runtime);
 }

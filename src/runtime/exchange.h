@@ -40,6 +40,7 @@ struct pc_slot {
     size_t body_count;   /* still to be placed of what the service asked for */
     uint64_t place_mask; /* of its unanswered calls: bit place mod 64 */
     uint64_t posted_ns;  /* zero unless this hop is sampled */
+    uint64_t pause_ns;   /* it goes on when the clock says this; zero unless it pauses */
     uint16_t calls_open;
     uint8_t state;
     bool body_wanted;
@@ -68,6 +69,7 @@ struct pc_exchange {
     struct pc_chain output;
     uint16_t open_count;
     uint16_t again_count; /* slots in state AGAIN: while there are any, later ones wait */
+    uint16_t pause_count; /* slots that pause, as part of their AGAIN */
     bool ended;           /* no more input: end of file, or the peer is gone */
     bool mute;            /* replies are dropped: it hung up, or the peer is gone */
     bool stopped;         /* nothing more is parsed: BAD or HANG_UP */
@@ -101,6 +103,9 @@ bool pc_exchange_hungry(const struct pc_exchange *exchange);
 
 /* A run would do something: for models in which a run is not free. */
 bool pc_exchange_runnable(const struct pc_exchange *exchange);
+
+/* When the first of the slots that pause goes on; 0: none pauses. */
+uint64_t pc_exchange_pause_ns(const struct pc_exchange *exchange);
 
 /* Nothing is open, nothing waits to be sent, no request is begun. */
 bool pc_exchange_idle(const struct pc_exchange *exchange);

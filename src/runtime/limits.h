@@ -19,6 +19,8 @@
 /* Queued reply bytes above which a connection is not read, and below which it is again. */
 #define PC_REPLY_BYTES_HIGH (256 * 1024)
 #define PC_REPLY_BYTES_LOW  (64 * 1024)
+/* Read and kept behind a request that pauses. */
+#define PC_PAUSE_INPUT_BYTES_MAX 4096
 /* Pieces of one sendmsg: the kernel copies the vector, more does not pay. */
 #define PC_SEND_PIECES_MAX 64
 /* Completions taken from the kernel in one wait. */

@@ -96,7 +96,8 @@ struct scratch {
     uint8_t steps[STEP_COUNT_MAX];
     unsigned step_count, step_at;
     bool begun, again, waited, stepwise;
-    uint64_t said; /* reply bytes so far */
+    uint64_t said;      /* reply bytes so far */
+    uint64_t resume_ns; /* it pauses until then */
     uint8_t *reserved;
     size_t reserved_bytes;
     uint8_t *extra, *body;
@@ -614,6 +615,28 @@ static enum pc_serve verdict(struct pc_test_service *service, struct pc_request 
     return verb;
 }
 
+/* Some of those that are not done yet let time pass, or only others go first. */
+static void maybe_pause(struct pc_request *request, const struct pc_lane *lane)
+{
+    struct scratch *scratch = request->scratch;
+    if (chance(scratch, 4)) {
+        const uint64_t ns = chance(scratch, 2) ? 0 : pc_random_below(&scratch->random, 100000);
+        scratch->resume_ns = pc_lane_now_ns(lane) + ns;
+        pc_request_pause(request, ns);
+    }
+}
+
+/* A pause may be cut short only when nobody waits for its end. */
+static void check_pause(struct pc_test_service *service, struct pc_request *request,
+                        const struct pc_lane *lane)
+{
+    struct scratch *scratch = request->scratch;
+    if (scratch->resume_ns > pc_lane_now_ns(lane) && !pc_request_over(request)) {
+        trouble(service, "served again before its pause was over");
+    }
+    scratch->resume_ns = 0;
+}
+
 static enum pc_serve test_serve(struct pc_request *request, struct pc_lane *lane)
 {
     struct pc_test_service *service = request->app;
@@ -621,6 +644,7 @@ static enum pc_serve test_serve(struct pc_request *request, struct pc_lane *lane
     if (!scratch->begun) {
         request_begin(service, request);
     }
+    check_pause(service, request, lane);
     while (scratch->step_at < scratch->step_count) {
         switch (step_rows[scratch->steps[scratch->step_at]](service, request)) {
         case GO_ON:
@@ -631,6 +655,7 @@ static enum pc_serve test_serve(struct pc_request *request, struct pc_lane *lane
         case GO_WAITING:
             return verdict(service, request, PC_WAITING);
         case GO_AGAIN:
+            maybe_pause(request, lane);
             return verdict(service, request, PC_AGAIN);
         case GO_HANG_UP:
             if (request->body_error == 0) {
