@@ -9,6 +9,7 @@
  *   cache_binary.c the binary protocol, on the questions of the meta requests
  *   cache_body.c   values too long to come with their line
  *   cache_stats.c  requests to all places: flush_all, stats
+ *   cache_hot.c    stats hotkeys
  *   cache_value.c  values on their way out: printed, or held and sent where they lie
  */
 #ifndef PC_SERVICES_CACHE_PARTS_H
@@ -180,6 +181,10 @@ enum pc_serve pc_cache_serve_binary(struct pc_cache_op *op, struct pc_lane *lane
 enum pc_serve pc_cache_serve_body(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_flush(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_stats(struct pc_cache_op *op, struct pc_lane *lane);
+
+/* stats hotkeys: take the room for it (false: no memory); then serve until it is done. */
+bool pc_cache_hot_begin(struct pc_cache_op *op);
+enum pc_serve pc_cache_serve_hot(struct pc_cache_op *op, struct pc_lane *lane);
 
 /* What a store of this request asks of a slice; what to note of its outcome while in the slice; how
  * that outcome is said. */

@@ -253,7 +253,7 @@ static const struct topic topics[] = {
     {"slabs", say_slabs}, {"sizes", say_sizes},       {"conns", say_none},
 };
 
-enum { STAGE_BEGIN, STAGE_GATHER, STAGE_RESET };
+enum { STAGE_BEGIN, STAGE_GATHER, STAGE_RESET, STAGE_HOT };
 
 /* The first word after `stats`, without the spaces around it. */
 static struct pc_view topic_word(const struct pc_cache_op *op)
@@ -290,6 +290,11 @@ static enum pc_serve begin(struct pc_cache_op *op, struct pc_view word)
     if (word_is(word, "reset")) {
         op->stage = STAGE_RESET;
         return PC_AGAIN;
+    }
+    if (word_is(word, "hotkeys")) {
+        op->stage = STAGE_HOT;
+        return pc_cache_hot_begin(op) ? PC_AGAIN
+                                      : pc_cache_say(op, PC_MEMCACHED_SAY_NO_MEMORY_STATS);
     }
     if (word_is(word, "detail")) {
         return pc_cache_say(op, PC_MEMCACHED_SAY_DETAIL_REFUSED);
@@ -333,6 +338,8 @@ enum pc_serve pc_cache_serve_stats(struct pc_cache_op *op, struct pc_lane *lane)
     case STAGE_RESET:
         return pc_cache_ask_all(op, run_reset, lane) ? pc_cache_say(op, PC_MEMCACHED_SAY_RESET)
                                                      : PC_AGAIN;
+    case STAGE_HOT:
+        return pc_cache_serve_hot(op, lane);
     default:
         return gather(op, word, lane);
     }

@@ -32,7 +32,7 @@ struct pc_key;
 
 enum {
     PC_HOT_KEYS = 64,        /* a 64th of a slice's requests is sure to be seen */
-    PC_HOT_GAP = 64,         /* requests a sample stands for, and is drawn from in the mean */
+    PC_HOT_GAP = 128,        /* requests a sample stands for, and is drawn from in the mean */
     PC_HOT_HALF_LIFE_S = 10, /* a window of 14 s: what is hot now, not what was */
     PC_HOT_LIST_MAX = 16,    /* keys shown */
     PC_HOT_KEY_BYTES_MAX = 250,

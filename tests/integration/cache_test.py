@@ -321,6 +321,25 @@ class Statistics(unittest.TestCase):
                 self.assertEqual(client.ask(b"stats reset\r\n"), b"RESET")
                 self.assertEqual(client.stats()["cmd_get"], "0")
 
+    def test_the_hottest_key_is_told(self):
+        hot = b"odd%\x01\xff/key"
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess(*flags) as cache, Client(cache) as client:
+                self.assertEqual(list(client.stats(b"hotkeys")), ["rate"])
+                for batch in range(200):
+                    others = b" ".join(b"k%d" % (batch * 100 + i) for i in range(100))
+                    client.expect(b"get " + others + b"\r\n", b"END\r\n")
+                    client.expect(b"get " + b" ".join([hot] * 100) + b"\r\n", b"END\r\n")
+                stats = client.stats(b"hotkeys")
+                self.assertEqual(stats["1:key"], "odd%25%01%FF%2Fkey")
+                # Half of 40 000 requests, of which one in 128 was looked at.
+                self.assertAlmostEqual(float(stats["1:share"]), 0.5, delta=0.2)
+                self.assertLess(float(stats["1:rate_error"]), float(stats["1:rate"]) / 2)
+                shared = client.stats(b"settings")["ownership"] == "shared"
+                self.assertEqual("1:core" in stats, not shared)
+                self.assertEqual(client.ask(b"stats reset\r\n"), b"RESET")
+                self.assertNotIn("1:key", client.stats(b"hotkeys"))
+
 
 if __name__ == "__main__":
     print("seed", SEED)

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cache_hot: stats hotkeys, the keys most asked for in all slices. */
+#include "services/cache_parts.h"
+
+#include "store/hot.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { KEY_TEXT_BYTES_MAX = 3 * PC_KEY_BYTES_MAX + 1, LINE_BYTES_MAX = KEY_TEXT_BYTES_MAX + 64 };
+
+static void run_list(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    pc_slice_hot_list(pc_owners_slice(pc_cache_of(op)->owners, place), pc_lane_second(there),
+                      op->extra);
+}
+
+bool pc_cache_hot_begin(struct pc_cache_op *op)
+{
+    op->extra = pc_request_extra(op->request, sizeof(struct pc_hot_list));
+    if (op->extra != NULL) {
+        memset(op->extra, 0, sizeof(struct pc_hot_list));
+    }
+    return op->extra != NULL;
+}
+
+/* Letters, digits and -._~ as they are, all else as %XX: one word, whatever the key is. */
+static void key_print(char *into, const struct pc_hot_key *key)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    static const char digits[] = "0123456789ABCDEF";
+    for (uint32_t i = 0; i < key->key_bytes; i++) {
+        const uint8_t byte = key->key[i];
+        if (byte != 0 && strchr(plain, byte) != NULL) {
+            *into++ = (char)byte;
+            continue;
+        }
+        *into++ = '%';
+        *into++ = digits[byte >> 4];
+        *into++ = digits[byte & 15];
+    }
+    *into = '\0';
+}
+
+static void say(struct pc_cache_op *op, const char *name, const char *value)
+{
+    char line[LINE_BYTES_MAX];
+    if (op->parsed.verb == PC_MEMCACHED_BINARY) {
+        pc_cache_binary_say_stat(op, name, value);
+        return;
+    }
+    const int bytes = snprintf(line, sizeof(line), "STAT %s %s\r\n", name, value);
+    (void)pc_reply_copy(op->request, line, (size_t)bytes); /* over the cap: END is refused too */
+}
+
+static void say_of(struct pc_cache_op *op, unsigned rank, const char *what, const char *value)
+{
+    char name[32];
+    (void)snprintf(name, sizeof(name), "%u:%s", rank, what);
+    say(op, name, value);
+}
+
+static void say_key(struct pc_cache_op *op, unsigned rank, const struct pc_hot_key *key,
+                    double rate_all)
+{
+    const struct pc_owners *owners = pc_cache_of(op)->owners;
+    char text[KEY_TEXT_BYTES_MAX];
+    key_print(text, key);
+    say_of(op, rank, "key", text);
+    (void)snprintf(text, sizeof(text), "%.1f", key->rate);
+    say_of(op, rank, "rate", text);
+    (void)snprintf(text, sizeof(text), "%.1f", key->rate_error);
+    say_of(op, rank, "rate_error", text);
+    (void)snprintf(text, sizeof(text), "%.4f", rate_all > 0 ? key->rate / rate_all : 0);
+    say_of(op, rank, "share", text);
+    (void)snprintf(text, sizeof(text), "%u", key->slice);
+    say_of(op, rank, "slice", text);
+    if (!owners->mode->any_lane) {
+        (void)snprintf(text, sizeof(text), "%u", key->slice % owners->core_count);
+        say_of(op, rank, "core", text);
+    }
+}
+
+enum pc_serve pc_cache_serve_hot(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    if (!pc_cache_ask_all(op, run_list, lane)) {
+        return PC_AGAIN;
+    }
+    const struct pc_hot_list *list = op->extra;
+    char text[32];
+    (void)snprintf(text, sizeof(text), "%.1f", list->rate);
+    say(op, "rate", text);
+    for (unsigned i = 0; i < list->count; i++) {
+        say_key(op, i + 1, &list->keys[i], list->rate);
+    }
+    return pc_cache_say(op, PC_MEMCACHED_SAY_END);
+}
