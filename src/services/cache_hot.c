@@ -9,6 +9,10 @@
 
 enum { KEY_TEXT_BYTES_MAX = 3 * PC_KEY_BYTES_MAX + 1, LINE_BYTES_MAX = KEY_TEXT_BYTES_MAX + 64 };
 
+enum { KEYS_TOLD_MAX = 16 };
+
+static_assert(sizeof(struct pc_hot_list) <= PC_RESERVE_BYTES_MAX, "a request may have that much");
+
 static void run_list(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
 {
     pc_slice_hot_list(pc_owners_slice(pc_cache_of(op)->owners, place), pc_lane_second(there),
@@ -74,10 +78,11 @@ static void say_key(struct pc_cache_op *op, unsigned rank, const struct pc_hot_k
     say_of(op, rank, "rate_error", text);
     (void)snprintf(text, sizeof(text), "%.4f", rate_all > 0 ? key->rate / rate_all : 0);
     say_of(op, rank, "share", text);
-    (void)snprintf(text, sizeof(text), "%u", key->slice);
+    const unsigned place = pc_owners_place(owners, key->hash);
+    (void)snprintf(text, sizeof(text), "%u", place);
     say_of(op, rank, "slice", text);
     if (!owners->mode->any_lane) {
-        (void)snprintf(text, sizeof(text), "%u", key->slice % owners->core_count);
+        (void)snprintf(text, sizeof(text), "%u", place % owners->core_count);
         say_of(op, rank, "core", text);
     }
 }
@@ -91,7 +96,7 @@ enum pc_serve pc_cache_serve_hot(struct pc_cache_op *op, struct pc_lane *lane)
     char text[32];
     (void)snprintf(text, sizeof(text), "%.1f", list->rate);
     say(op, "rate", text);
-    for (unsigned i = 0; i < list->count; i++) {
+    for (unsigned i = 0; i < list->count && i < KEYS_TOLD_MAX; i++) {
         say_key(op, i + 1, &list->keys[i], list->rate);
     }
     return pc_cache_say(op, PC_MEMCACHED_SAY_END);

@@ -88,6 +88,22 @@ void pc_hot_sample(struct pc_hot *hot, const struct pc_key *key, uint32_t now)
     hot->gap = pc_hot_gap(&hot->random);
 }
 
+/* Take the key out of the list, adding what the list had of it. */
+static void list_take(struct pc_hot_list *list, struct pc_hot_key *key)
+{
+    for (unsigned i = 0; i < list->count; i++) {
+        const struct pc_hot_key *same = &list->keys[i];
+        if (same->hash == key->hash && same->key_bytes == key->key_bytes &&
+            memcmp(same->key, key->key, key->key_bytes) == 0) {
+            key->rate += same->rate;
+            key->rate_error += same->rate_error;
+            list->count--;
+            memmove(&list->keys[i], &list->keys[i + 1], (list->count - i) * sizeof(list->keys[i]));
+            return;
+        }
+    }
+}
+
 /* Before those that are less hot; the last falls off. */
 static void list_insert(struct pc_hot_list *list, const struct pc_hot_key *key)
 {
@@ -103,7 +119,7 @@ static void list_insert(struct pc_hot_list *list, const struct pc_hot_key *key)
     list->keys[at] = *key;
 }
 
-void pc_hot_list_add(struct pc_hot_list *list, struct pc_hot *hot, uint32_t slice, uint32_t now)
+void pc_hot_list_add(struct pc_hot_list *list, struct pc_hot *hot, uint32_t now)
 {
     fade(hot, now);
     /* The second that runs is half over, on average. */
@@ -119,10 +135,11 @@ void pc_hot_list_add(struct pc_hot_list *list, struct pc_hot *hot, uint32_t slic
         struct pc_hot_key key = {
             .rate = (hot->counts[i] - excess / 2) / seconds,
             .rate_error = (excess / 2 + chance) / seconds,
-            .slice = slice,
+            .hash = hot->hashes[i],
             .key_bytes = hot->key_bytes[i],
         };
         memcpy(key.key, hot->keys[i], key.key_bytes);
+        list_take(list, &key);
         list_insert(list, &key);
     }
 }

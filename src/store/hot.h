@@ -34,7 +34,7 @@ enum {
     PC_HOT_KEYS = 64,        /* a 64th of a slice's requests is sure to be seen */
     PC_HOT_GAP = 128,        /* requests a sample stands for, and is drawn from in the mean */
     PC_HOT_HALF_LIFE_S = 10, /* a window of 14 s: what is hot now, not what was */
-    PC_HOT_LIST_MAX = 16,    /* keys shown */
+    PC_HOT_LIST_MAX = 48,    /* keys gathered: more than are shown, as some add up */
     PC_HOT_KEY_BYTES_MAX = 250,
 };
 
@@ -56,12 +56,12 @@ struct pc_hot {
 struct pc_hot_key {
     double rate;
     double rate_error;
-    uint32_t slice; /* set by whoever merges */
+    uint64_t hash;
     uint32_t key_bytes;
     uint8_t key[PC_HOT_KEY_BYTES_MAX];
 };
 
-/* The hottest keys of one slice or of several, hottest first. */
+/* The hottest keys of one sampler or of several, hottest first. */
 struct pc_hot_list {
     double rate; /* of all requests */
     unsigned count;
@@ -93,8 +93,8 @@ static inline uint32_t pc_hot_gap(struct pc_random *random)
     return 1 + (uint32_t)pc_random_below(random, 2 * PC_HOT_GAP - 1);
 }
 
-/* Add this slice's keys to a list, which starts zeroed. Keys of which too little is certain are
- * left out.  Core: owner. */
-void pc_hot_list_add(struct pc_hot_list *list, struct pc_hot *hot, uint32_t slice, uint32_t now);
+/* Add these keys to a list, which starts zeroed; what several samplers have of one key adds up.
+ * Keys of which too little is certain are left out.  Core: owner. */
+void pc_hot_list_add(struct pc_hot_list *list, struct pc_hot *hot, uint32_t now);
 
 #endif

@@ -490,5 +490,5 @@ void pc_slice_hot_note(struct pc_slice *slice, const struct pc_key *key, uint32_
 
 void pc_slice_hot_list(struct pc_slice *slice, uint32_t now, struct pc_hot_list *list)
 {
-    pc_hot_list_add(list, &slice->hot, slice->number, now);
+    pc_hot_list_add(list, &slice->hot, now);
 }

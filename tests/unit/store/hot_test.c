@@ -148,13 +148,12 @@ static void samples_stand_for_what_was_asked(void **state)
     }
     struct pc_hot_list *list = calloc(1, sizeof(*list));
     assert_non_null(list);
-    pc_hot_list_add(list, &twin->hot, 3, twin->now);
-    assert_int_equal(list->count, PC_HOT_LIST_MAX);
+    pc_hot_list_add(list, &twin->hot, twin->now);
+    assert_true(list->count > 5);
     assert_true(fabs(list->rate - 100000) < 5000);
     for (unsigned i = 0; i < 5; i++) {
         const struct pc_hot_key *key = &list->keys[i];
         const double rate = asked[i] / (SECONDS + 0.5);
-        assert_int_equal(key->slice, 3);
         assert_int_equal(key->key_bytes, 4);
         assert_memory_equal(key->key, key_of(twin, i).at, 4);
         /* Five deviations: the seed is fixed unless somebody sets another. */
@@ -193,39 +192,45 @@ static void what_was_hot_gives_way(void **state)
     pc_hot_note(&twin->hot, &old, 1000000, 100);
     /* Six half-lives later a hundredth of the requests is enough to come before it. */
     pc_hot_note(&twin->hot, &new, 20000, 100 + 6 * PC_HOT_HALF_LIFE_S);
-    pc_hot_list_add(list, &twin->hot, 0, 100 + 6 * PC_HOT_HALF_LIFE_S);
+    pc_hot_list_add(list, &twin->hot, 100 + 6 * PC_HOT_HALF_LIFE_S);
     assert_int_equal(list->count, 2);
     assert_memory_equal(list->keys[0].key, "key2", 4);
     assert_memory_equal(list->keys[1].key, "key1", 4);
     /* A day later nothing of it is left. */
     memset(list, 0, sizeof(*list));
-    pc_hot_list_add(list, &twin->hot, 0, 100 + 24 * 3600);
+    pc_hot_list_add(list, &twin->hot, 100 + 24 * 3600);
     assert_int_equal(list->count, 0);
     assert_true(list->rate < 1);
     free(list);
     free(twin);
 }
 
-static void lists_of_slices_merge(void **state)
+static void lists_merge_and_keys_add_up(void **state)
 {
+    enum { EACH = 40, COMMON = 7 };
     (void)state;
     struct twin *one = twin_create(1), *two = twin_create(1);
     struct pc_hot_list *list = calloc(1, sizeof(*list));
     assert_non_null(list);
-    for (unsigned i = 0; i < 20; i++) {
+    for (unsigned i = 0; i < EACH; i++) {
         const struct pc_key even = key_of(one, 2 * i), odd = key_of(two, 2 * i + 1);
         pc_hot_note(&one->hot, &even, 10000 + 200 * i, 1);
         pc_hot_note(&two->hot, &odd, 10000 + 200 * i + 100, 1);
     }
-    pc_hot_list_add(list, &one->hot, 0, 1);
-    pc_hot_list_add(list, &two->hot, 1, 1);
+    /* Not the hottest of either; of both together it is. */
+    const struct pc_key common = key_of(one, COMMON);
+    pc_hot_note(&one->hot, &common, 15000, 1);
+    pc_hot_list_add(list, &one->hot, 1);
+    pc_hot_list_add(list, &two->hot, 1);
     assert_int_equal(list->count, PC_HOT_LIST_MAX);
     for (unsigned i = 0; i < PC_HOT_LIST_MAX; i++) {
         char want[12];
-        const int bytes = snprintf(want, sizeof(want), "key%u", 39 - i);
+        const int bytes = snprintf(want, sizeof(want), "key%u", i == 0 ? COMMON : 2 * EACH - i);
         assert_int_equal(list->keys[i].key_bytes, bytes);
         assert_memory_equal(list->keys[i].key, want, (size_t)bytes);
-        assert_int_equal(list->keys[i].slice, (39 - i) % 2);
+        const unsigned number = 2 * EACH - i;
+        const double count = i == 0 ? 15000 + 10000 + 100 * COMMON : 10000 + 100 * number;
+        assert_true(fabs(list->keys[i].rate - count / 0.5) < 1);
     }
     free(list);
     free(one);
@@ -240,10 +245,10 @@ static void one_look_alone_says_nothing(void **state)
     assert_non_null(list);
     const struct pc_key key = key_of(twin, 1);
     pc_hot_note(&twin->hot, &key, PC_HOT_GAP, 1);
-    pc_hot_list_add(list, &twin->hot, 0, 1);
+    pc_hot_list_add(list, &twin->hot, 1);
     assert_int_equal(list->count, 0);
     pc_hot_note(&twin->hot, &key, PC_HOT_GAP, 1);
-    pc_hot_list_add(list, &twin->hot, 0, 1);
+    pc_hot_list_add(list, &twin->hot, 1);
     assert_int_equal(list->count, 1);
     free(list);
     free(twin);
@@ -262,7 +267,7 @@ static void long_keys_are_kept_whole(void **state)
         const struct pc_key key = {.at = names[i], .bytes = PC_KEY_BYTES_MAX, .hash = 7};
         pc_hot_note(&twin->hot, &key, 1000 * (2 - i), 1);
     }
-    pc_hot_list_add(list, &twin->hot, 0, 1);
+    pc_hot_list_add(list, &twin->hot, 1);
     assert_int_equal(list->count, 2);
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(list->keys[i].key_bytes, PC_KEY_BYTES_MAX);
@@ -282,7 +287,7 @@ int main(void)
         cmocka_unit_test(samples_stand_for_what_was_asked),
         cmocka_unit_test(one_request_in_a_gap_is_looked_at),
         cmocka_unit_test(what_was_hot_gives_way),
-        cmocka_unit_test(lists_of_slices_merge),
+        cmocka_unit_test(lists_merge_and_keys_add_up),
         cmocka_unit_test(one_look_alone_says_nothing),
         cmocka_unit_test(long_keys_are_kept_whole),
     };
