@@ -205,6 +205,9 @@ int pc_reply_share(struct pc_request *, struct pc_view, struct pc_hold *);
 int pc_call_post(struct pc_request *, struct pc_call *);
 /* No call of this connection to that place is unanswered. */
 bool pc_request_settled(const struct pc_request *, int32_t place);
+/* The calls that the request has out use this place too: it is not settled before they are
+ * answered. */
+void pc_request_concerns(struct pc_request *, int32_t place);
 /* Put the next `count` bytes of the body at `into` (NULL: swallow them), then return PC_AGAIN;
  * serve runs again with the bytes in place, or with body_error set. Whole body: until body_bytes is
  * 0. */

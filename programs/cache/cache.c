@@ -77,7 +77,7 @@ static bool choose_ownership(const struct settings *settings, struct plan *plan)
     const bool is_per_core = settings->model == NULL || strcmp(settings->model, "per-core") == 0;
     plan->ownership = settings->ownership;
     if (plan->ownership == NULL) {
-        plan->ownership = is_per_core ? "owned" : "shared";
+        plan->ownership = is_per_core ? "crew" : "shared";
     }
     const struct pc_owners_mode *mode = pc_owners_mode_find(plan->ownership);
     if (mode == NULL) {

@@ -145,8 +145,8 @@ static enum pc_parse parse(struct pc_request *request, struct pc_view in, size_t
         const struct pc_owners *owners = cache->owners;
         op->hash = pc_owners_hash(in.at + op->parsed.key_at, op->parsed.key_bytes, owners->seed);
         op->place = pc_owners_place(owners, op->hash);
-        /* Only the one core there is may look into every slice. */
-        if (owners->core_count == 1 && !owners->mode->any_lane) {
+        /* Whoever may look into every slice without a lock. */
+        if ((owners->core_count == 1 && !owners->mode->any_lane) || pc_owners_peeks(owners)) {
             pc_slice_prefetch(pc_owners_slice(owners, op->place), op->hash);
         }
     }
@@ -238,6 +238,7 @@ static bool place_step(void *app, int32_t place_index, struct pc_lane *lane)
         return false;
     }
     pc_cache_due(cache, place, lane);
+    pc_owners_notes_take(cache->owners, place, pc_lane_second(lane));
     const bool more =
         pc_slice_step(pc_owners_slice(cache->owners, place), pc_lane_second(lane), STEP_BUDGET);
     pc_owners_leave(cache->owners, place);
@@ -279,10 +280,15 @@ int pc_cache_create(const struct pc_cache_settings *settings, struct pc_cache **
     cache->settings = *settings;
     cache->owners = settings->owners;
     cache->places = aligned_alloc(PC_CACHE_LINE, place_count * sizeof(*cache->places));
-    if (cache->places == NULL) {
+    const unsigned core_count = settings->owners->core_count;
+    cache->reads = aligned_alloc(PC_CACHE_LINE, core_count * sizeof(*cache->reads));
+    if (cache->places == NULL || cache->reads == NULL) {
+        free(cache->places);
+        free(cache->reads);
         free(cache);
         return -ENOMEM;
     }
+    memset(cache->reads, 0, core_count * sizeof(*cache->reads));
     memset(cache->places, 0, place_count * sizeof(*cache->places));
     for (unsigned i = 0; i < place_count; i++) {
         pthread_mutex_init(&cache->places[i].holds_lock, NULL);
@@ -303,5 +309,6 @@ void pc_cache_destroy(struct pc_cache *cache)
         pthread_mutex_destroy(&cache->places[i].holds_lock);
     }
     free(cache->places);
+    free(cache->reads);
     free(cache);
 }

@@ -100,6 +100,26 @@ static enum pc_serve answer_get(struct pc_cache_op *op)
     return say_parts(op, PC_BINARY_OK, flags, sizeof(flags), key, value, meta->facts.cas);
 }
 
+static bool peek_head(const struct pc_cache_op *op, const struct pc_key *key,
+                      const struct pc_peeked *peeked, uint32_t now, uint8_t *into,
+                      size_t *out_bytes)
+{
+    const uint32_t key_bytes = opcode_of(op)->tells_key ? key->bytes : 0;
+    uint8_t *at = into + PC_MEMCACHED_BINARY_HEADER_BYTES;
+    (void)now;
+    pc_memcached_binary_header(into, op->request->input.at, PC_BINARY_OK, 4, key_bytes,
+                               peeked->value_bytes, peeked->cas);
+    pc_be32_store(at, peeked->flags);
+    memcpy(at + 4, key->at, key_bytes);
+    *out_bytes = PC_MEMCACHED_BINARY_HEADER_BYTES + 4 + key_bytes;
+    return true;
+}
+
+static const struct pc_cache_form peek_form = {.head = peek_head,
+                                               .tells_key = true,
+                                               .bytes_max = PC_MEMCACHED_BINARY_HEADER_BYTES + 4,
+                                               .tail = ""};
+
 static enum pc_memcached_binary_status status_of(const struct pc_cache_op *op)
 {
     const char mode = op->meta->parsed.mode;
@@ -234,8 +254,16 @@ static enum pc_serve serve_key(struct pc_cache_op *op, struct pc_lane *lane)
         pc_cache_run_fn *run = act == PC_BINARY_DELETE  ? pc_cache_meta_run_delete
                                : act == PC_BINARY_COUNT ? pc_cache_meta_run_count
                                                         : pc_cache_meta_run_get;
-        if (!pc_cache_ask(op, op->place, run, lane)) {
+        const bool peeks = act == PC_BINARY_GET && !op->meta->parsed.sets_expiry;
+        switch (pc_cache_ask_or_peek(op, run, peeks ? &peek_form : NULL, lane)) {
+        case PC_CACHE_PEEK_SAID:
+            return PC_SERVED;
+        case PC_CACHE_PEEK_HANG_UP:
+            return PC_HANG_UP;
+        case PC_CACHE_PEEK_POST:
             return PC_WAITING;
+        case PC_CACHE_PEEK_MISS:
+            break;
         }
     }
     return act == PC_BINARY_DELETE  ? pc_cache_binary_say_stored(op)

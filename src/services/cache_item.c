@@ -359,6 +359,20 @@ enum pc_serve pc_cache_serve_get(struct pc_cache_op *op, struct pc_lane *lane)
             pc_owners_leave(cache->owners, op->place);
             return done ? served : answer_get(op);
         }
+        const struct pc_key key = pc_cache_key(op);
+        const bool reads =
+            op->parsed.verb == PC_MEMCACHED_GET || op->parsed.verb == PC_MEMCACHED_GETS;
+        switch (reads ? pc_cache_peek(op, op->place, &key, &pc_cache_form_get, lane)
+                      : PC_CACHE_PEEK_POST) {
+        case PC_CACHE_PEEK_SAID:
+            return PC_SERVED;
+        case PC_CACHE_PEEK_MISS:
+            return pc_cache_say(op, PC_MEMCACHED_SAY_END);
+        case PC_CACHE_PEEK_HANG_UP:
+            return PC_HANG_UP;
+        case PC_CACHE_PEEK_POST:
+            break;
+        }
         op->into = pc_reply_reserve(
             op->request, pc_cache_value_bytes_max(op->parsed.key_bytes, COPY_BYTES_MAX) + 5);
         if (op->into == NULL) {

@@ -2,9 +2,10 @@
 /*
  * cache_keys: lines of several keys, window by window.
  *
- * Where this lane may enter every slice, the keys are looked up one after the other. Otherwise they
- * are gathered by core: one call to each, which looks up all of its keys and leaves the answers, or
- * holds on them, in the window; when all calls are back the answers are said in the order asked.
+ * Where this lane may enter or peek into every slice, the keys are looked up one after the other
+ * and said at once. From the first key on for which that cannot be, they are gathered by core: one
+ * call to each, which looks up all of its keys and leaves the answers, or holds on them, in the
+ * window; when all calls are back the answers are said in the order asked.
  *
  * Order    A line of one window waits beside later requests. The windows of a longer line follow
  *          each other, so that a line of any length holds the memory of one window.
@@ -88,36 +89,49 @@ enum pc_serve pc_cache_serve_refusal(struct pc_cache_op *op)
     return pc_cache_say(op, op->parsed.refusal);
 }
 
-/* ---- Every slice may be entered here ---- */
+/* ---- Looked up here ---- */
 
 struct near_key {
     struct pc_key key;
     unsigned place;
 };
 
-static unsigned aim_near(const struct pc_cache_op *op, struct near_key *keys)
+static unsigned aim(const struct pc_cache_op *op, struct near_key *keys, bool prefetch)
 {
     const struct pc_owners *owners = pc_cache_of(op)->owners;
     const uint8_t *input = op->request->input.at;
-    const bool may_prefetch = !owners->mode->any_lane;
     uint32_t cursor = op->parsed.key_at;
     for (unsigned i = 0; i < op->parsed.key_count; i++) {
         uint8_t bytes;
         const uint8_t *at = pc_memcached_key_next(input, &cursor, &bytes);
         const uint64_t hash = pc_owners_hash(at, bytes, owners->seed);
         keys[i] = (struct near_key){{at, bytes, hash}, pc_owners_place(owners, hash)};
-        if (may_prefetch) {
+        if (prefetch) {
             pc_slice_prefetch(pc_owners_slice(owners, keys[i].place), hash);
         }
     }
-    for (unsigned i = 0; may_prefetch && i < op->parsed.key_count; i++) {
+    for (unsigned i = 0; prefetch && i < op->parsed.key_count; i++) {
         pc_slice_prefetch_item(pc_owners_slice(owners, keys[i].place), keys[i].key.hash);
     }
     return op->parsed.key_count;
 }
 
-/* Look one key up and say it. 0, -ENOMEM of the runtime, or the reply that ends the line. */
-enum near_outcome { NEAR_SAID, NEAR_NO_REPLY_ROOM, NEAR_NO_MEMORY };
+/* Look one key up and say it; or why that could not be. */
+enum near_outcome { NEAR_SAID, NEAR_NO_REPLY_ROOM, NEAR_NO_MEMORY, NEAR_ELSEWHERE };
+
+static enum near_outcome peek_near(struct pc_cache_op *op, const struct near_key *near,
+                                   struct pc_lane *lane)
+{
+    switch (pc_cache_peek(op, near->place, &near->key, &pc_cache_form_key, lane)) {
+    case PC_CACHE_PEEK_SAID:
+    case PC_CACHE_PEEK_MISS:
+        return NEAR_SAID;
+    case PC_CACHE_PEEK_HANG_UP:
+        return NEAR_NO_REPLY_ROOM;
+    default:
+        return NEAR_ELSEWHERE;
+    }
+}
 
 static enum near_outcome say_near(struct pc_cache_op *op, const struct near_key *near,
                                   struct pc_lane *lane)
@@ -127,9 +141,9 @@ static enum near_outcome say_near(struct pc_cache_op *op, const struct near_key 
     struct pc_cache_hold *hold = NULL;
     struct pc_value value;
     enum near_outcome outcome = NEAR_SAID;
-    const bool entered = pc_owners_enter(cache->owners, near->place, lane);
-    PC_ASSERT(entered);
-    (void)entered;
+    if (!pc_owners_enter(cache->owners, near->place, lane)) {
+        return peek_near(op, near, lane);
+    }
     pc_cache_due(cache, near->place, lane);
     if (pc_cache_find(cache, near->place, op->parsed.verb, &near->key, op->expiry,
                       pc_lane_second(lane), &value)) {
@@ -156,23 +170,6 @@ static enum near_outcome say_near(struct pc_cache_op *op, const struct near_key 
     return outcome;
 }
 
-static enum pc_serve serve_near(struct pc_cache_op *op, struct pc_lane *lane)
-{
-    struct near_key keys[PC_MEMCACHED_WINDOW_KEYS];
-    const unsigned count = aim_near(op, keys);
-    for (unsigned i = 0; i < count; i++) {
-        switch (say_near(op, &keys[i], lane)) {
-        case NEAR_SAID:
-            break;
-        case NEAR_NO_MEMORY:
-            return fail_line(op, PC_MEMCACHED_SAY_NO_MEMORY_GET);
-        case NEAR_NO_REPLY_ROOM:
-            return PC_HANG_UP;
-        }
-    }
-    return end_window(op);
-}
-
 /* ---- Gathered by core ---- */
 
 static struct group *group_of(struct window *window, unsigned core)
@@ -187,22 +184,18 @@ static struct group *group_of(struct window *window, unsigned core)
     return group;
 }
 
-static void gather(struct window *window)
+static void gather(struct window *window, const struct near_key *keys, unsigned count)
 {
     const struct pc_cache_op *op = window->op;
     const struct pc_owners *owners = pc_cache_of(op)->owners;
-    const uint8_t *input = op->request->input.at;
-    uint32_t cursor = op->parsed.key_at;
-    window->key_count = op->parsed.key_count;
-    for (unsigned i = 0; i < window->key_count; i++) {
+    window->key_count = count;
+    for (unsigned i = 0; i < count; i++) {
         struct asked_key *key = &window->keys[i];
-        uint8_t bytes;
-        const uint8_t *at = pc_memcached_key_next(input, &cursor, &bytes);
-        const uint64_t hash = pc_owners_hash(at, bytes, owners->seed);
-        *key = (struct asked_key){.hash = hash,
-                                  .at = (uint32_t)(at - input),
-                                  .place = (uint16_t)pc_owners_place(owners, hash),
-                                  .bytes = bytes,
+        const uint8_t *at = keys[i].key.at;
+        *key = (struct asked_key){.hash = keys[i].key.hash,
+                                  .at = (uint32_t)(at - op->request->input.at),
+                                  .place = (uint16_t)keys[i].place,
+                                  .bytes = (uint8_t)keys[i].key.bytes,
                                   .next = -1};
         struct group *group = group_of(window, key->place % owners->core_count);
         if (group->last >= 0) {
@@ -227,7 +220,8 @@ static void deal_area(struct window *window, uint32_t area_bytes)
     }
 }
 
-static struct window *window_open(struct pc_cache_op *op)
+static struct window *window_open(struct pc_cache_op *op, const struct near_key *keys,
+                                  unsigned count)
 {
     struct window *window = pc_request_extra(op->request, PC_RESERVE_BYTES_MAX);
     if (window == NULL) {
@@ -236,7 +230,7 @@ static struct window *window_open(struct pc_cache_op *op)
     window->op = op;
     window->group_count = 0;
     window->groups = (struct group *)(window + 1);
-    gather(window);
+    gather(window, keys, count);
     window->area = (uint8_t *)(window->groups + window->group_count);
     deal_area(window, (uint32_t)((uint8_t *)window + PC_RESERVE_BYTES_MAX - window->area));
     return window;
@@ -287,15 +281,27 @@ static void find_group(struct pc_call *call, struct pc_lane *there)
     }
 }
 
+/* One call to a core; it concerns each slice that it looks into. True: it has answered. */
+static bool ask_group(struct window *window, struct group *group)
+{
+    struct pc_request *request = window->op->request;
+    group->call.work = find_group;
+    group->call.place = window->keys[group->first].place;
+    if (pc_call_post(request, &group->call) == 0) {
+        return true;
+    }
+    for (int i = group->first; i >= 0; i = window->keys[i].next) {
+        pc_request_concerns(request, window->keys[i].place);
+    }
+    return false;
+}
+
 /* True: all have answered. */
 static bool ask_groups(struct window *window)
 {
     bool answered = true;
     for (unsigned i = 0; i < window->group_count; i++) {
-        struct group *group = &window->groups[i];
-        group->call.work = find_group;
-        group->call.place = window->keys[group->first].place;
-        answered &= pc_call_post(window->op->request, &group->call) == 0;
+        answered &= ask_group(window, &window->groups[i]);
     }
     return answered;
 }
@@ -341,39 +347,62 @@ static enum pc_serve say_window(struct window *window)
     return end_window(op);
 }
 
-static enum pc_serve serve_gathered(struct pc_cache_op *op)
+static enum pc_serve serve_gathered(struct pc_cache_op *op, const struct near_key *keys,
+                                    unsigned count)
 {
-    if (op->stage == STAGE_BEGIN) {
-        op->stage = STAGE_ASKED;
-        op->extra = window_open(op);
-        if (op->extra == NULL) {
-            return fail_line(op, PC_MEMCACHED_SAY_NO_MEMORY_GET);
-        }
-        if (!ask_groups(op->extra)) {
-            return stands_alone(op) ? PC_WAITING : PC_AGAIN;
-        }
+    op->extra = window_open(op, keys, count);
+    if (op->extra == NULL) {
+        return fail_line(op, PC_MEMCACHED_SAY_NO_MEMORY_GET);
+    }
+    op->stage = STAGE_ASKED;
+    if (!ask_groups(op->extra)) {
+        return stands_alone(op) ? PC_WAITING : PC_AGAIN;
     }
     return say_window(op->extra);
 }
 
-enum pc_serve pc_cache_serve_keys(struct pc_cache_op *op, struct pc_lane *lane)
+/* May keys be looked up here, one by one? Where they may be peeked at, only to read them. */
+static bool looks_here(const struct pc_cache_op *op, bool touches)
 {
     const struct pc_owners *owners = pc_cache_of(op)->owners;
-    if (op->stage == STAGE_BEGIN) {
-        op->expiry = op->parsed.verb == PC_MEMCACHED_GAT || op->parsed.verb == PC_MEMCACHED_GATS
-                         ? pc_cache_expiry(op->parsed.exptime, lane)
-                         : 0;
-        if (!stands_alone(op)) {
-            struct pc_cache_session *session = session_of(op);
-            session->line_failed &= !op->parsed.begins_line;
-            if (session->line_failed) {
-                return PC_SERVED;
-            }
+    return owners->mode->any_lane || owners->core_count == 1 ||
+           (pc_owners_peeks(owners) && !touches);
+}
+
+static enum pc_serve serve_window(struct pc_cache_op *op, struct pc_lane *lane, bool touches)
+{
+    struct near_key keys[PC_MEMCACHED_WINDOW_KEYS];
+    const bool here = looks_here(op, touches);
+    const unsigned count = aim(op, keys, here && !pc_cache_of(op)->owners->mode->any_lane);
+    for (unsigned i = 0; i < count; i++) {
+        switch (here ? say_near(op, &keys[i], lane) : NEAR_ELSEWHERE) {
+        case NEAR_SAID:
+            break;
+        case NEAR_NO_MEMORY:
+            return fail_line(op, PC_MEMCACHED_SAY_NO_MEMORY_GET);
+        case NEAR_NO_REPLY_ROOM:
+            return PC_HANG_UP;
+        case NEAR_ELSEWHERE:
+            return serve_gathered(op, keys + i, count - i);
         }
     }
-    if (op->parsed.key_count == 0) {
-        return end_window(op);
+    return end_window(op);
+}
+
+enum pc_serve pc_cache_serve_keys(struct pc_cache_op *op, struct pc_lane *lane)
+{
+    if (op->stage == STAGE_ASKED) {
+        return say_window(op->extra);
     }
-    return owners->mode->any_lane || owners->core_count == 1 ? serve_near(op, lane)
-                                                             : serve_gathered(op);
+    const bool touches =
+        op->parsed.verb == PC_MEMCACHED_GAT || op->parsed.verb == PC_MEMCACHED_GATS;
+    op->expiry = touches ? pc_cache_expiry(op->parsed.exptime, lane) : 0;
+    if (!stands_alone(op)) {
+        struct pc_cache_session *session = session_of(op);
+        session->line_failed &= !op->parsed.begins_line;
+        if (session->line_failed) {
+            return PC_SERVED;
+        }
+    }
+    return op->parsed.key_count == 0 ? end_window(op) : serve_window(op, lane, touches);
 }

@@ -152,6 +152,19 @@ static uint32_t expiry_before(struct pc_slice *slice, const struct pc_key *key, 
     return *out_found ? value.expiry : 0;
 }
 
+/* `h` and `l` tell of earlier reads, which peeks do not write. */
+static bool tells_reads(const struct pc_cache_op *op)
+{
+    const struct pc_memcached_meta *meta = &op->meta->parsed;
+    for (unsigned i = 0; i < meta->flag_count; i++) {
+        const uint8_t flag = op->request->input.at[meta->flags[i].at];
+        if (flag == 'h' || flag == 'l') {
+            return true;
+        }
+    }
+    return false;
+}
+
 void pc_cache_meta_run_get(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
 {
     struct pc_slice *slice = pc_owners_slice(pc_cache_of(op)->owners, place);
@@ -161,6 +174,9 @@ void pc_cache_meta_run_get(struct pc_cache_op *op, unsigned place, struct pc_lan
     struct pc_value value;
     uint32_t before = 0;
     bool was_there, created = false;
+    if (PC_UNLIKELY(tells_reads(op))) {
+        pc_owners_notes_take(pc_cache_of(op)->owners, place, now);
+    }
     if (meta->sets_expiry) {
         before = expiry_before(slice, &key, now, &was_there);
     }
@@ -216,6 +232,39 @@ static enum pc_serve answer_mg(struct pc_cache_op *op)
     return served == PC_SERVED && pc_reply_copy(op->request, "\r\n", 2) == 0 ? PC_SERVED
                                                                              : PC_HANG_UP;
 }
+
+/* Whether this mg asks for nothing but what a peek copies. A stale item wants a winner, which the
+ * peek leaves to the owner by itself. */
+static bool peeks(const struct pc_cache_op *op)
+{
+    const struct pc_memcached_meta *meta = &op->meta->parsed;
+    return op->parsed.verb == PC_MEMCACHED_MG && !meta->sets_expiry && !meta->vivifies &&
+           !meta->recaches && !tells_reads(op);
+}
+
+static bool peek_head(const struct pc_cache_op *op, const struct pc_key *key,
+                      const struct pc_peeked *peeked, uint32_t now, uint8_t *into,
+                      size_t *out_bytes)
+{
+    const struct pc_memcached_meta *meta = &op->meta->parsed;
+    const bool tells = meta->wants_value && !(meta->has_cas && meta->cas == peeked->cas);
+    const struct pc_memcached_facts facts = {.value_bytes = peeked->value_bytes,
+                                             .cas = peeked->cas,
+                                             .flags = peeked->flags,
+                                             .ttl_seconds = ttl_of(peeked->expiry, now),
+                                             .claimed = peeked->claimed};
+    (void)key;
+    *out_bytes = pc_memcached_meta_line((char *)into, tells ? "VA" : "HD", told_of_get,
+                                        op->request->input.at, &op->parsed, meta, &facts);
+    return tells;
+}
+
+static const struct pc_cache_form peek_form = {
+    .head = peek_head,
+    .bytes_max = PC_MEMCACHED_META_LINE_BYTES_MAX + 2,
+    .tail = "\r\n",
+    .tail_bytes = 2,
+};
 
 /* ---- ms ---- */
 
@@ -428,6 +477,7 @@ static void run_me(struct pc_cache_op *op, unsigned place, struct pc_lane *there
     const struct pc_key key = pc_cache_key(op);
     const uint32_t now = pc_lane_second(there);
     struct pc_value value;
+    pc_owners_notes_take(pc_cache_of(op)->owners, place, now);
     op->found = pc_slice_find(pc_owners_slice(pc_cache_of(op)->owners, place), &key, now,
                               PC_FIND_QUIET, &value);
     if (op->found) {
@@ -555,8 +605,16 @@ enum pc_serve pc_cache_serve_meta(struct pc_cache_op *op, struct pc_lane *lane)
     }
     if (op->stage == STAGE_BEGIN) {
         op->stage = STAGE_ASKED;
-        if (!pc_cache_ask(op, op->place, run_of(op), lane)) {
+        const struct pc_cache_form *form = peeks(op) ? &peek_form : NULL;
+        switch (pc_cache_ask_or_peek(op, run_of(op), form, lane)) {
+        case PC_CACHE_PEEK_SAID:
+            return PC_SERVED;
+        case PC_CACHE_PEEK_HANG_UP:
+            return PC_HANG_UP;
+        case PC_CACHE_PEEK_POST:
             return PC_WAITING;
+        case PC_CACHE_PEEK_MISS:
+            break;
         }
     }
     return answer(op);

@@ -7,6 +7,7 @@
  *   cache_keys.c   lines of several keys, window by window
  *   cache_meta.c   meta requests: flags to questions and facts to answers
  *   cache_binary.c the binary protocol, on the questions of the meta requests
+ *   cache_peek.c   reads answered without their owner
  *   cache_body.c   values too long to come with their line
  *   cache_stats.c  requests to all places: flush_all, stats
  *   cache_hot.c    stats hotkeys
@@ -16,6 +17,7 @@
 #define PC_SERVICES_CACHE_PARTS_H
 
 #include "base/check.h"
+#include "base/hooks.h"
 #include "protocols/memcached_meta.h"
 #include "services/cache.h"
 #include "store/owners/owners.h"
@@ -48,20 +50,34 @@ struct pc_cache_hold {
     uint32_t uses;
 };
 
+/* Reads that a lane answered from slices of others; the lane writes them, `stats` reads them. */
+struct pc_cache_reads {
+    alignas(PC_CACHE_LINE) _Atomic uint64_t hits, misses, refusals;
+};
+
+struct pc_cache_read_counts {
+    uint64_t hits, misses, refusals;
+};
+
 /* What belongs to one slice besides the slice. Holds come back on any lane, hence their lock. */
 struct pc_cache_place {
     alignas(PC_CACHE_LINE) uint64_t counts[PC_COUNT_COUNT]; /* whoever is in the slice */
-    uint32_t flush_second;                                  /* a flush to come; 0: none */
     alignas(PC_CACHE_LINE) pthread_mutex_t holds_lock;      /* any lane, seldom */
     struct pc_cache_hold *holds_free;
     uint64_t copies_bytes;
     struct pc_pool *pool;
+    /* Whoever is in the slice, seldom; every lane that peeks reads it: a flush to come; 0: none. */
+    alignas(PC_CACHE_LINE) _Atomic uint32_t flush_second;
 };
 
 struct pc_cache {
     struct pc_cache_settings settings;
     struct pc_owners *owners;
     struct pc_cache_place *places;
+    struct pc_cache_reads *reads; /* one a core */
+    /* What they were at the last reset. Any lane; two resets at once may mix, as their order may.
+     */
+    _Atomic uint64_t reads_reset[3];
     uint64_t started_realtime_s;
     atomic_int verbosity; /* any lane; only told back */
 };
@@ -154,9 +170,11 @@ bool pc_cache_ask_all(struct pc_cache_op *op, pc_cache_run_fn *run, struct pc_la
 static inline void pc_cache_due(struct pc_cache *cache, unsigned place, const struct pc_lane *there)
 {
     struct pc_cache_place *here = &cache->places[place];
-    if (PC_UNLIKELY(here->flush_second != 0) && pc_lane_second(there) >= here->flush_second) {
-        here->flush_second = 0;
+    const uint32_t due = atomic_load_explicit(&here->flush_second, memory_order_relaxed);
+    if (PC_UNLIKELY(due != 0) && pc_lane_second(there) >= due) {
         pc_slice_flush(pc_owners_slice(cache->owners, place), pc_lane_second(there));
+        /* Release, behind the flush: who peeks and sees that nothing is due sees the flush too. */
+        atomic_store_explicit(&here->flush_second, 0, memory_order_release);
     }
 }
 
@@ -219,6 +237,43 @@ enum { PC_CACHE_BODY_BYTES = 128 };
 bool pc_cache_find(struct pc_cache *cache, unsigned place, enum pc_memcached_verb verb,
                    const struct pc_key *key, uint32_t expiry, uint32_t now,
                    struct pc_value *out_value);
+
+/* How a value that was peeked at is said: `head` is printed in front of it; if that says true, the
+ * value and `tail` follow. */
+struct pc_cache_form {
+    bool (*head)(const struct pc_cache_op *op, const struct pc_key *key,
+                 const struct pc_peeked *peeked, uint32_t now, uint8_t *into, size_t *out_bytes);
+    const char *tail;
+    uint16_t tail_bytes;
+    uint16_t bytes_max; /* of head and tail, without the key */
+    bool tells_key;
+};
+
+extern const struct pc_cache_form pc_cache_form_get; /* of one key: with END */
+extern const struct pc_cache_form pc_cache_form_key; /* one of several */
+
+/* Said, counted and noted; absent, counted, nothing said; ask the owner; the peer reads too little.
+ */
+enum pc_cache_peek {
+    PC_CACHE_PEEK_SAID,
+    PC_CACHE_PEEK_MISS,
+    PC_CACHE_PEEK_POST,
+    PC_CACHE_PEEK_HANG_UP,
+};
+
+/* Answer a read from a slice that this lane may not enter, if that can be done without its owner.
+ * Lane: the connection's, a core. */
+enum pc_cache_peek pc_cache_peek(struct pc_cache_op *op, unsigned place, const struct pc_key *key,
+                                 const struct pc_cache_form *form, struct pc_lane *lane);
+
+/* Ask the place; a read that `form` (may be NULL: no such read) can say is peeked at where the
+ * slice may not be entered. POST: it was posted. MISS: the answer is in the op, which says nothing
+ * found if the peek found nothing.  Lane: the connection's. */
+enum pc_cache_peek pc_cache_ask_or_peek(struct pc_cache_op *op, pc_cache_run_fn *run,
+                                        const struct pc_cache_form *form, struct pc_lane *lane);
+
+/* All that the lanes answered that way.  Any lane. */
+void pc_cache_reads_sum(const struct pc_cache *cache, struct pc_cache_read_counts *out);
 
 /* Bytes of a value's answer: its line, itself and a line end. */
 static inline size_t pc_cache_value_bytes_max(uint32_t key_bytes, uint64_t value_bytes)

@@ -18,6 +18,7 @@
 /* All places together, and what else the lines of `stats` are made of. */
 struct totals {
     uint64_t counts[PC_COUNT_COUNT];
+    struct pc_cache_read_counts reads;
     struct pc_slice_stats slices;
     struct pc_pool_stats pool;
     struct pc_choice choice;
@@ -35,12 +36,11 @@ static void run_flush(struct pc_cache_op *op, unsigned place, struct pc_lane *th
     if (place == 0) {
         pc_cache_count(cache, place, PC_COUNT_cmd_flush);
     }
-    if (op->expiry > now) {
-        cache->places[place].flush_second = op->expiry;
-    } else {
-        cache->places[place].flush_second = 0;
+    if (op->expiry <= now) {
         pc_slice_flush(pc_owners_slice(cache->owners, place), now);
     }
+    atomic_store_explicit(&cache->places[place].flush_second, op->expiry > now ? op->expiry : 0,
+                          memory_order_release);
 }
 
 enum pc_serve pc_cache_serve_flush(struct pc_cache_op *op, struct pc_lane *lane)
@@ -90,6 +90,29 @@ static void run_gather(struct pc_cache_op *op, unsigned place, struct pc_lane *t
     for (unsigned i = 0; i < PC_COUNT_COUNT; i++) {
         totals->counts[i] += cache->places[place].counts[i];
     }
+}
+
+/* What the lanes read from slices of others is counted apart, since the last reset. */
+static void gather_reads(const struct pc_cache *cache, struct totals *totals)
+{
+    struct pc_cache_read_counts sum;
+    pc_cache_reads_sum(cache, &sum);
+    sum.hits -= atomic_load_explicit(&cache->reads_reset[0], memory_order_relaxed);
+    sum.misses -= atomic_load_explicit(&cache->reads_reset[1], memory_order_relaxed);
+    sum.refusals -= atomic_load_explicit(&cache->reads_reset[2], memory_order_relaxed);
+    totals->reads = sum;
+    totals->counts[PC_COUNT_get_hits] += sum.hits;
+    totals->counts[PC_COUNT_get_misses] += sum.misses;
+    totals->counts[PC_COUNT_cmd_get] += sum.hits + sum.misses;
+}
+
+static void reset_reads(struct pc_cache *cache)
+{
+    struct pc_cache_read_counts sum;
+    pc_cache_reads_sum(cache, &sum);
+    atomic_store_explicit(&cache->reads_reset[0], sum.hits, memory_order_relaxed);
+    atomic_store_explicit(&cache->reads_reset[1], sum.misses, memory_order_relaxed);
+    atomic_store_explicit(&cache->reads_reset[2], sum.refusals, memory_order_relaxed);
 }
 
 static void run_reset(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
@@ -320,6 +343,7 @@ static enum pc_serve gather(struct pc_cache_op *op, struct pc_view word, struct 
         return PC_AGAIN;
     }
     struct totals *totals = op->extra;
+    gather_reads(pc_cache_of(op), totals);
     totals->runtime = pc_lane_runtime(lane);
     totals->realtime_s = pc_lane_realtime_s(lane);
     totals->now = pc_lane_second(lane);
@@ -336,8 +360,11 @@ enum pc_serve pc_cache_serve_stats(struct pc_cache_op *op, struct pc_lane *lane)
     case STAGE_BEGIN:
         return begin(op, word);
     case STAGE_RESET:
-        return pc_cache_ask_all(op, run_reset, lane) ? pc_cache_say(op, PC_MEMCACHED_SAY_RESET)
-                                                     : PC_AGAIN;
+        if (!pc_cache_ask_all(op, run_reset, lane)) {
+            return PC_AGAIN;
+        }
+        reset_reads(pc_cache_of(op));
+        return pc_cache_say(op, PC_MEMCACHED_SAY_RESET);
     case STAGE_HOT:
         return pc_cache_serve_hot(op, lane);
     default:

@@ -204,6 +204,28 @@ bool pc_index_find(const struct pc_index *index, const struct pc_key *key,
     return true;
 }
 
+static uint64_t hash_at(const struct pc_index *index, uint64_t slot)
+{
+    const struct pc_item *item = pc_pool_at(index->pool, pc_slot_place(slot));
+    const uint32_t shape = pc_word_own(&item->shape);
+    return index->hash(pc_item_key(item, shape), pc_shape_key_bytes(shape), index->hash_seed);
+}
+
+bool pc_index_find_hash(const struct pc_index *index, uint64_t hash, struct pc_slot_at *out_at)
+{
+    struct pc_bucket *bucket = pc_index_bucket(index, hash);
+    struct walk walk = walk_begin(index, bucket);
+    for (_Atomic uint64_t *slot = walk_next(&walk); slot != NULL; slot = walk_next(&walk)) {
+        const uint64_t value = slot_own(slot);
+        if (value != 0 && pc_slot_tag(value) == pc_hash_tag(hash) &&
+            hash_at(index, value) == hash) {
+            *out_at = (struct pc_slot_at){.bucket = bucket, .slot = slot, .value = value};
+            return true;
+        }
+    }
+    return false;
+}
+
 bool pc_index_find_place(const struct pc_index *index, uint64_t hash, uint64_t place,
                          struct pc_slot_at *out_at)
 {
@@ -369,13 +391,6 @@ void pc_index_remove(struct pc_index *index, const struct pc_slot_at *at)
     chain_drop(index, at->bucket, at->slot);
     pc_chain_close(at->bucket);
     index->item_count--;
-}
-
-static uint64_t hash_at(const struct pc_index *index, uint64_t slot)
-{
-    const struct pc_item *item = pc_pool_at(index->pool, pc_slot_place(slot));
-    const uint32_t shape = pc_word_own(&item->shape);
-    return index->hash(pc_item_key(item, shape), pc_shape_key_bytes(shape), index->hash_seed);
 }
 
 /* Move the slots of `from` that belong to bucket `number` of `count` into it; both are odd. */

@@ -69,8 +69,8 @@ struct pc_index {
     _Atomic(struct pc_overflow *) overflows[PC_INDEX_TABLES_MAX];
     _Atomic uint64_t extent; /* bucket count, and above it how often it shrank */
 
-    /* The owner's. */
-    struct pc_pool *pool;
+    /* The owner's, on lines of its own: it writes them with every item. */
+    alignas(PC_CACHE_LINE) struct pc_pool *pool;
     pc_key_hash_fn *hash;
     uint64_t hash_seed;
     uint64_t item_count;
@@ -159,7 +159,8 @@ static inline struct pc_overflow *pc_index_overflow_at(const struct pc_index *in
 
 static inline uint32_t pc_index_bucket_count(const struct pc_index *index)
 {
-    return (uint32_t)atomic_load_explicit(&index->extent, memory_order_relaxed);
+    /* Acquire, for those who are not the owner: the table is named before the count needs it. */
+    return (uint32_t)atomic_load_explicit(&index->extent, memory_order_acquire);
 }
 
 static inline struct pc_bucket *pc_index_bucket(const struct pc_index *index, uint64_t hash)
@@ -194,6 +195,9 @@ void pc_index_fini(struct pc_index *index);
 /* The slot of a key; false when there is none.  Core: owner. */
 bool pc_index_find(const struct pc_index *index, const struct pc_key *key,
                    struct pc_slot_at *out_at);
+
+/* The slot of the key with that hash, whole.  Core: owner. */
+bool pc_index_find_hash(const struct pc_index *index, uint64_t hash, struct pc_slot_at *out_at);
 
 /* The slot that leads to `place`, given the hash of the key there.  Core: owner. */
 bool pc_index_find_place(const struct pc_index *index, uint64_t hash, uint64_t place,

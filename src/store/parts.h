@@ -58,11 +58,14 @@ struct pc_clearing {
 
 struct pc_slice {
     alignas(PC_CACHE_LINE) struct pc_index index;
-    _Atomic uint64_t flush_sequence;
 
+    /* Read by every core, written at boot, and by the owner when it flushes. */
+    alignas(PC_CACHE_LINE) _Atomic uint64_t flush_sequence;
     struct pc_pool *pool;
     unsigned number;
-    uint64_t value_bytes_max;
+
+    /* The owner's. */
+    alignas(PC_CACHE_LINE) uint64_t value_bytes_max;
     uint32_t inline_bytes_max; /* items beyond this are chunked */
     uint64_t cas_counter;
     uint64_t sequence; /* of the segment opened last */

@@ -294,6 +294,17 @@ bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t no
     return true;
 }
 
+void pc_slice_note(struct pc_slice *slice, uint64_t hash, uint32_t now)
+{
+    struct pc_look look;
+    if (!pc_index_find_hash(&slice->index, hash, &look.at)) {
+        return;
+    }
+    look.item = pc_pool_at(slice->pool, pc_slot_place(look.at.value));
+    look.shape = pc_word_own(&look.item->shape);
+    mark_hit(slice, &look, now);
+}
+
 void pc_slice_flush(struct pc_slice *slice, uint32_t now)
 {
     (void)now;

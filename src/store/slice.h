@@ -31,6 +31,7 @@ enum {
 };
 
 struct pc_slice;
+struct pc_bucket;
 
 enum pc_slice_status {
     PC_SLICE_OK,         /* done: stored, deleted, touched, counted */
@@ -264,22 +265,45 @@ void pc_slice_hot_note(struct pc_slice *slice, const struct pc_key *key, uint32_
  * Reads from other cores: copy and check (rule 4 of the design, docs/decisions/0102).
  */
 enum pc_peek {
-    PC_PEEK_HIT,    /* copied, and it was true at some moment during the call */
-    PC_PEEK_MISS,   /* likewise */
-    PC_PEEK_REFUSED /* ask the owner: it kept changing, or is larger than `room` */
+    PC_PEEK_HIT,    /* true at some moment during the call, once it is copied and checked */
+    PC_PEEK_MISS,   /* true at some moment during the call */
+    PC_PEEK_REFUSED /* ask the owner: it kept changing, or cannot be copied in one piece */
 };
 
+/* Zero it before the first look. */
 struct pc_peeked {
     uint32_t flags;
     uint32_t expiry;
-    uint32_t value_bytes; /* copied */
+    uint32_t value_bytes; /* fewer than 2^17, also while it is not checked */
     bool unmarked;        /* not read since it was stored: tell the owner, when there is time */
+    bool stale, claimed;
     uint64_t cas;
+
+    /* What the copy reads, and the check compares. */
+    const struct pc_bucket *bucket;
+    const uint32_t *words;
+    uint64_t extent;
+    uint32_t version;
+    uint8_t skip_bytes, tries;
 };
 
-/* Copy the value to `into` if it fits `room_bytes`. Writes nothing shared.  Core: any; the slice
- * lives until every core has stopped. */
+/* Find the key's item. HIT: `peeked` says what it seems to be; copy it to know. Again after a copy
+ * that failed, with the same `peeked`; refuses in the end. Writes nothing shared.  Core: any; the
+ * slice lives until every core has stopped. */
+enum pc_peek pc_slice_peek_look(const struct pc_slice *slice, const struct pc_key *key,
+                                uint32_t now, struct pc_peeked *peeked);
+
+/* Copy `count` bytes of the value, or none, to `into`. True: they, and all that `peeked` says, are
+ * the key's. False: look again.  Core: any. */
+bool pc_slice_peek_copy(const struct pc_slice *slice, const struct pc_key *key,
+                        const struct pc_peeked *peeked, void *into, uint32_t count);
+
+/* Both at once, for a value that fits `room_bytes`.  Core: any. */
 enum pc_peek pc_slice_peek(const struct pc_slice *slice, const struct pc_key *key, uint32_t now,
                            void *into, uint32_t room_bytes, struct pc_peeked *out_peeked);
+
+/* A read that a peek told of: as if the owner had found the item, if it is still there.
+ * Core: owner. */
+void pc_slice_note(struct pc_slice *slice, uint64_t hash, uint32_t now);
 
 #endif

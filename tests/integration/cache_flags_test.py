@@ -42,9 +42,11 @@ class Refusals(unittest.TestCase):
         self.refused(2, r"'x'.*--port.*65535", "-p", "x")
         self.refused(2, r"--port.*65535", "-p", "65536")
         self.refused(2, r"--udp-port.*legal", "-U", "1")
-        self.refused(2, r"--ownership.*owned.*shared", "--ownership", "none")
+        self.refused(2, r"--ownership.*crew.*owned.*shared", "--ownership", "none")
         self.refused(2, r"--model|model", "--model", "none", *user_flags())
-        self.refused(2, r"legal", "--ownership", "owned", "--model", "thread-pool")
+        for mode in ("owned", "crew"):
+            self.refused(2, mode + r".*legal: --ownership shared, or --model per-core", "--ownership",
+                         mode, "--model", "thread-pool")
         self.refused(2, r"--max-item-size.*half", "-m", "1", "-I", "1m", *user_flags())
         self.refused(2, r"word 'x'", "x")
         self.refused(2, r"--unix-mask.*octal", "-s", "/x", "-a", "9")

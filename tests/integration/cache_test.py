@@ -18,6 +18,8 @@ from cache_process import CacheProcess, Client
 MODES = [
     ("--cores", "1"),
     ("--cores", "3", "--affinity", "0"),
+    ("--cores", "2", "--affinity", "0", "--ownership", "crew"),
+    ("--cores", "3", "--affinity", "0", "--ownership", "owned"),
     ("--cores", "3", "--affinity", "0", "--ownership", "shared"),
     ("--model", "thread-per-connection"),
     ("--model", "thread-pool", "--workers", "3"),

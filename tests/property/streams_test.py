@@ -161,8 +161,12 @@ class Streams:
             self.assertEqual(expected, exchange(peer, asked, cuts))
 
 
-class PerCoreOwned(Streams, unittest.TestCase):
+class PerCoreCrew(Streams, unittest.TestCase):
     flags = ("--cores", "3", "--affinity", "0")
+
+
+class PerCoreOwned(Streams, unittest.TestCase):
+    flags = ("--cores", "3", "--affinity", "0", "--ownership", "owned")
 
 
 class PerCoreShared(Streams, unittest.TestCase):

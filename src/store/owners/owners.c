@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/owners/owners.h"
 
+#include <percore/service.h>
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +12,8 @@
 #include <xxhash.h>
 
 static const struct pc_owners_mode modes[] = {
-#define PC_OWNERS_MODE(name, any_lane)                                                             \
-    {#name, any_lane, pc_owners_##name##_enter, pc_owners_##name##_leave},
+#define PC_OWNERS_MODE(name, any_lane, peeks)                                                      \
+    {#name, any_lane, peeks, pc_owners_##name##_enter, pc_owners_##name##_leave},
 #include "store/owners/modes.def"
 #undef PC_OWNERS_MODE
 };
@@ -29,7 +31,7 @@ const struct pc_owners_mode *pc_owners_mode_find(const char *name)
 const char *pc_owners_mode_names(void)
 {
     return
-#define PC_OWNERS_MODE(name, any_lane) #name " "
+#define PC_OWNERS_MODE(name, any_lane, peeks) #name " "
 #include "store/owners/modes.def"
 #undef PC_OWNERS_MODE
         ;
@@ -94,19 +96,58 @@ void pc_owners_destroy(struct pc_owners *owners)
     free(owners);
 }
 
+/* With the slice, so that they lie near whoever takes the notes. */
+static int notes_open(struct pc_owners *owners, struct pc_owned_slice *here)
+{
+    if (!owners->mode->peeks || owners->core_count == 1) {
+        return 0;
+    }
+    const size_t bytes = owners->core_count * sizeof(*here->notes);
+    here->notes = aligned_alloc(PC_CACHE_LINE, bytes);
+    if (here->notes == NULL) {
+        return -ENOMEM;
+    }
+    memset(here->notes, 0, bytes);
+    return 0;
+}
+
+void pc_owners_note(struct pc_owners *owners, unsigned place, const struct pc_lane *lane,
+                    uint64_t hash, bool unmarked)
+{
+    pc_notes_leave(&owners->slices[place].notes[pc_lane_index(lane)], hash, unmarked);
+}
+
+void pc_owners_notes_take(struct pc_owners *owners, unsigned place, uint32_t now)
+{
+    struct pc_owned_slice *here = &owners->slices[place];
+    uint64_t hash;
+    for (unsigned core = 0; here->notes != NULL && core < owners->core_count; core++) {
+        for (unsigned i = 0; i < PC_NOTES_COUNT && pc_notes_take(&here->notes[core], &hash); i++) {
+            pc_slice_note(here->slice, hash, now);
+        }
+    }
+}
+
 int pc_owners_open(struct pc_owners *owners, unsigned place)
 {
+    struct pc_owned_slice *here = &owners->slices[place];
+    const int error = notes_open(owners, here);
+    if (error != 0) {
+        return error;
+    }
     return pc_slice_create(&(struct pc_slice_config){.pool = owners->pool,
                                                      .index = place,
                                                      .value_bytes_max = owners->value_bytes_max,
                                                      .hash = pc_owners_hash,
                                                      .hash_seed = owners->seed,
                                                      .random_seed = owners->seed + place + 1},
-                           &owners->slices[place].slice);
+                           &here->slice);
 }
 
 void pc_owners_close(struct pc_owners *owners, unsigned place)
 {
+    free(owners->slices[place].notes);
+    owners->slices[place].notes = NULL;
     if (owners->slices[place].slice != NULL) {
         pc_slice_destroy(owners->slices[place].slice);
         owners->slices[place].slice = NULL;

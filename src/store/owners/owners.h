@@ -4,7 +4,8 @@
  *
  * A slice is a place of the runtime: a call posted to place p runs where slice p may be used. What
  * differs between the ownership modes is who may use it without a call, and that is one question:
- * pc_owners_enter. Each mode is a file and a row of modes.def.
+ * pc_owners_enter. Where it says no, a mode may let a core read without entering: pc_owners_peeks.
+ * Each mode is a file and a row of modes.def.
  *
  * Owner    The table is written at boot only; a slice belongs to whoever entered it.
  * Memory   One pool for all slices; each is opened by the lane that its core runs on (first touch).
@@ -16,6 +17,7 @@
 #define PC_STORE_OWNERS_H
 
 #include "base/check.h"
+#include "store/owners/notes.h"
 #include "store/slice.h"
 
 #include <pthread.h>
@@ -29,6 +31,8 @@ struct pc_owners_mode {
     const char *name;
     /* Any lane may enter any slice, so that lanes need not be cores. */
     bool any_lane;
+    /* Any core may read any slice without entering it. */
+    bool peeks;
     /* True: the slice is this lane's until it leaves. False: post a call to the place. */
     bool (*enter)(struct pc_owners *owners, unsigned place, const struct pc_lane *lane);
     void (*leave)(struct pc_owners *owners, unsigned place);
@@ -37,6 +41,7 @@ struct pc_owners_mode {
 /* One line of its own for each slice: in `shared` every lane writes the mutex. */
 struct pc_owned_slice {
     alignas(PC_CACHE_LINE) struct pc_slice *slice; /* written at boot */
+    struct pc_notes *notes;                        /* likewise: one of each core; NULL: no peeks */
     pthread_mutex_t lock;                          /* `shared` only */
 };
 
@@ -102,8 +107,22 @@ static inline struct pc_slice *pc_owners_slice(const struct pc_owners *owners, u
     return owners->slices[place].slice;
 }
 
+/* Whether a core may read slices that it may not enter, with pc_slice_peek_look and copy. */
+static inline bool pc_owners_peeks(const struct pc_owners *owners)
+{
+    return owners->mode->peeks;
+}
+
+/* Tell whoever is next in the slice that this core has read there, if that is worth a note.
+ * Core: any that peeked. */
+void pc_owners_note(struct pc_owners *owners, unsigned place, const struct pc_lane *lane,
+                    uint64_t hash, bool unmarked);
+
+/* Act on what others have noted.  In the slice, with time for upkeep. */
+void pc_owners_notes_take(struct pc_owners *owners, unsigned place, uint32_t now);
+
 /* The modes; each is described in its file. */
-#define PC_OWNERS_MODE(name, any_lane)                                                             \
+#define PC_OWNERS_MODE(name, any_lane, peeks)                                                      \
     bool pc_owners_##name##_enter(struct pc_owners *, unsigned, const struct pc_lane *);           \
     void pc_owners_##name##_leave(struct pc_owners *, unsigned);
 #include "store/owners/modes.def"
