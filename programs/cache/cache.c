@@ -194,6 +194,9 @@ static int make_store(const struct settings *settings, const struct plan *plan, 
         .port = settings->unix_path != NULL ? 0 : (unsigned)settings->port,
         .interface = settings->unix_path != NULL ? NULL : plan->addresses.items[0],
         .socket_path = settings->unix_path,
+        .backlog_count = (unsigned)settings->backlog,
+        .unix_mode = plan->unix_mode,
+        .idle_seconds = (unsigned)(settings->idle_ns / 1000000000),
         .verbosity = settings->verbose ? 1 : 0,
     };
     error = pc_cache_create(&cache_settings, &parts->cache);

@@ -163,8 +163,7 @@ static enum pc_serve serve_verbosity(struct pc_cache_op *op)
 {
     struct pc_cache *cache = pc_cache_of(op);
     const uint64_t level = op->parsed.number;
-    /* Told back by `stats settings` only; no reader needs an order with anything else. */
-    atomic_store_explicit(&cache->verbosity, level > 2 ? 2 : (int)level, memory_order_relaxed);
+    pc_cache_knob_set(&cache->knobs.verbosity, level > 2 ? 2 : (uint32_t)level);
     return pc_cache_say(op, PC_MEMCACHED_SAY_OK);
 }
 
@@ -294,7 +293,19 @@ int pc_cache_create(const struct pc_cache_settings *settings, struct pc_cache **
         pthread_mutex_init(&cache->places[i].holds_lock, NULL);
         cache->places[i].pool = cache->owners->pool;
     }
-    atomic_init(&cache->verbosity, settings->verbosity);
+    cache->knobs = (struct pc_cache_knobs){.verbosity = settings->verbosity,
+                                           .hot_percent = 20,
+                                           .warm_percent = 40,
+                                           .hot_factor = 20,
+                                           .warm_factor = 200,
+                                           .segmented = 1,
+                                           .temporary_ttl = 61,
+                                           .crawler = 1,
+                                           .crawler_sleep_us = 100,
+                                           .automove = 1,
+                                           .automove_ratio = 80,
+                                           .automove_window = 30};
+    atomic_init(&cache->limit_bytes, settings->limit_bytes);
     *out_cache = cache;
     return 0;
 }

@@ -25,13 +25,17 @@ struct pc_cache_settings {
     struct pc_owners *owners;      /* kept; outlives the cache */
     bool shutdown_allowed;         /* -A */
     bool flush_refused;            /* -F */
+    bool dump_refused;             /* -X */
     uint64_t limit_bytes;          /* -m, for stats */
     uint64_t value_bytes_max;      /* -I */
     unsigned connection_count_max; /* -c, for stats */
+    unsigned backlog_count;        /* -b, for stats */
+    unsigned unix_mode;            /* -a, for stats */
+    unsigned idle_seconds;         /* for stats; 0: never */
     unsigned port;                 /* for stats settings; 0: none */
     const char *interface;         /* for stats settings; NULL: all */
     const char *socket_path;       /* for stats settings; NULL: none */
-    int verbosity;                 /* -v */
+    unsigned verbosity;            /* -v */
 };
 
 /* -ENOMEM.  Core: boot. */

@@ -98,10 +98,9 @@ static void say_socket(struct pc_cache_op *op, int fd)
     }
 }
 
-bool pc_cache_say_conns(struct pc_cache_op *op, struct pc_lane *lane)
+bool pc_cache_say_conns(struct pc_cache_op *op)
 {
     struct walk *walk = op->extra;
-    (void)lane;
     if (walk->fd_count == 0) {
         walk->fd_count = fd_count();
     }

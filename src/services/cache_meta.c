@@ -124,6 +124,14 @@ static void take_value(struct pc_cache_op *op, unsigned place, struct pc_value *
     } while (value->left_bytes > 0 && pc_value_next(cache->owners->pool, value));
 }
 
+/* Of the text protocol; the binary one asks the same questions.  In the slice. */
+static void count_meta(struct pc_cache_op *op, unsigned place)
+{
+    if (op->parsed.verb != PC_MEMCACHED_BINARY) {
+        pc_cache_count(pc_cache_of(op), place, PC_COUNT_cmd_meta);
+    }
+}
+
 static bool mg_find(struct pc_cache_op *op, unsigned place, const struct pc_key *key, uint32_t now,
                     struct pc_value *out_value)
 {
@@ -180,6 +188,7 @@ void pc_cache_meta_run_get(struct pc_cache_op *op, unsigned place, struct pc_lan
     if (meta->sets_expiry) {
         before = expiry_before(slice, &key, now, &was_there);
     }
+    count_meta(op, place);
     op->found = mg_find(op, place, &key, now, &value);
     if (!op->found && meta->vivifies) {
         created = op->found = vivify(op, slice, &key, now, &value);
@@ -322,6 +331,7 @@ void pc_cache_meta_stored(struct pc_cache_op *op, unsigned place, uint64_t cas, 
     struct pc_value value;
     const struct pc_key key = pc_cache_key(op);
     op->meta->facts = (struct pc_memcached_facts){.value_bytes = op->parsed.value_bytes};
+    count_meta(op, place);
     if (op->status != PC_SLICE_OK) {
         return;
     }
@@ -367,6 +377,7 @@ void pc_cache_meta_run_delete(struct pc_cache_op *op, unsigned place, struct pc_
                                   .expiry_set = meta->sets_expiry,
                                   .expiry = op->expiry,
                                   .cas_new = meta->has_cas_new ? meta->cas_new : 0};
+    count_meta(op, place);
     op->status = (uint8_t)pc_slice_delete(pc_owners_slice(cache->owners, place), &key, &how,
                                           pc_lane_second(there));
     if (op->status != PC_SLICE_OK) {
@@ -420,6 +431,7 @@ void pc_cache_meta_run_count(struct pc_cache_op *op, unsigned place, struct pc_l
                              .expiry = walk.expiry,
                              .expiry_set = meta->sets_expiry};
     (void)count_mode(meta->mode, &count.decrement); /* checked when the request began */
+    count_meta(op, place);
     uint64_t cas = 0;
     op->status = (uint8_t)pc_slice_count(slice, &key, &count, now, &op->number, &cas);
     if (op->status == PC_SLICE_NOT_FOUND) {
@@ -478,6 +490,7 @@ static void run_me(struct pc_cache_op *op, unsigned place, struct pc_lane *there
     const uint32_t now = pc_lane_second(there);
     struct pc_value value;
     pc_owners_notes_take(pc_cache_of(op)->owners, place, now);
+    count_meta(op, place);
     op->found = pc_slice_find(pc_owners_slice(pc_cache_of(op)->owners, place), &key, now,
                               PC_FIND_QUIET, &value);
     if (op->found) {

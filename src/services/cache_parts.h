@@ -11,6 +11,7 @@
  *   cache_body.c   values too long to come with their line
  *   cache_stats.c  requests to all places: flush_all, stats
  *   cache_hot.c    stats hotkeys
+ *   cache_pages.c  the pages of stats; cache_conns.c the one of connections
  *   cache_value.c  values on their way out: printed, or held and sent where they lie
  */
 #ifndef PC_SERVICES_CACHE_PARTS_H
@@ -70,6 +71,27 @@ struct pc_cache_place {
     alignas(PC_CACHE_LINE) _Atomic uint32_t flush_second;
 };
 
+/* What administrators set at run time. Most are kept for memcached's tools and told back by `stats
+ * settings`: percore's eviction and upkeep have nothing to tune. Any lane, relaxed: no reader needs
+ * an order with anything else. Factors and ratios in hundredths. */
+struct pc_cache_knobs {
+    _Atomic uint32_t verbosity;
+    _Atomic uint32_t hot_percent, warm_percent, hot_factor, warm_factor;
+    _Atomic uint32_t segmented, temporary, temporary_ttl;
+    _Atomic uint32_t crawler, crawler_sleep_us, crawler_tocrawl;
+    _Atomic uint32_t automove, automove_ratio, automove_window;
+};
+
+static inline uint32_t pc_cache_knob(const _Atomic uint32_t *knob)
+{
+    return atomic_load_explicit(knob, memory_order_relaxed);
+}
+
+static inline void pc_cache_knob_set(_Atomic uint32_t *knob, uint32_t value)
+{
+    atomic_store_explicit(knob, value, memory_order_relaxed);
+}
+
 struct pc_cache {
     struct pc_cache_settings settings;
     struct pc_owners *owners;
@@ -79,7 +101,8 @@ struct pc_cache {
      */
     _Atomic uint64_t reads_reset[3];
     uint64_t started_realtime_s;
-    atomic_int verbosity; /* any lane; only told back */
+    struct pc_cache_knobs knobs;
+    _Atomic uint64_t limit_bytes; /* -m, or what cache_memlimit said since */
 };
 
 /* Where a connection stands. `line` is parse's, `line_failed` is serve's. */
@@ -125,6 +148,11 @@ struct pc_cache_op {
     void *extra;                /* of whoever serves it: the request's extra block */
     struct pc_cache_meta *meta; /* NULL: a classic request */
 };
+
+static inline uint64_t pc_cache_limit_bytes(const struct pc_cache *cache)
+{
+    return atomic_load_explicit(&cache->limit_bytes, memory_order_relaxed);
+}
 
 static inline struct pc_cache *pc_cache_of(const struct pc_cache_op *op)
 {

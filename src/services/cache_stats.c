@@ -5,7 +5,7 @@
  * Order    The places are asked one after the other and later requests of the connection wait, so
  *          that flush_all is a barrier within it.
  */
-#include "services/cache_parts.h"
+#include "services/cache_totals.h"
 
 #include "protocols/decimal.h"
 
@@ -14,18 +14,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-/* All places together, and what else the lines of `stats` are made of. */
-struct totals {
-    uint64_t counts[PC_COUNT_COUNT];
-    struct pc_cache_read_counts reads;
-    struct pc_slice_stats slices;
-    struct pc_pool_stats pool;
-    struct pc_choice choice;
-    struct pc_runtime *runtime;
-    uint64_t realtime_s;
-    uint32_t now;
-};
 
 /* ---- flush_all ---- */
 
@@ -72,6 +60,12 @@ static void add_slice(struct pc_slice_stats *sum, const struct pc_slice_stats *o
     sum->too_large += one->too_large;
     sum->no_memory += one->no_memory;
     sum->hold_refused += one->hold_refused;
+    sum->evicted_active += one->evicted_active;
+    sum->forced += one->forced;
+    sum->checked += one->checked;
+    sum->found_expired += one->found_expired;
+    sum->item_room += one->item_room;
+    sum->found_flushed += one->found_flushed;
     if (one->eviction_age_seconds > sum->eviction_age_seconds) {
         sum->eviction_age_seconds = one->eviction_age_seconds;
     }
@@ -83,7 +77,7 @@ static void add_slice(struct pc_slice_stats *sum, const struct pc_slice_stats *o
 static void run_gather(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
 {
     const struct pc_cache *cache = pc_cache_of(op);
-    struct totals *totals = op->extra;
+    struct pc_cache_totals *totals = op->extra;
     struct pc_slice_stats slice;
     pc_slice_stats(pc_owners_slice(cache->owners, place), pc_lane_second(there), &slice);
     add_slice(&totals->slices, &slice);
@@ -93,7 +87,7 @@ static void run_gather(struct pc_cache_op *op, unsigned place, struct pc_lane *t
 }
 
 /* What the lanes read from slices of others is counted apart, since the last reset. */
-static void gather_reads(const struct pc_cache *cache, struct totals *totals)
+static void gather_reads(const struct pc_cache *cache, struct pc_cache_totals *totals)
 {
     struct pc_cache_read_counts sum;
     pc_cache_reads_sum(cache, &sum);
@@ -125,7 +119,7 @@ static void run_reset(struct pc_cache_op *op, unsigned place, struct pc_lane *th
 
 /* ---- Printing ---- */
 
-static void say_text(struct pc_cache_op *op, const char *name, const char *value)
+void pc_cache_say_text(struct pc_cache_op *op, const char *name, const char *value)
 {
     char line[256];
     if (op->parsed.verb == PC_MEMCACHED_BINARY) {
@@ -136,25 +130,29 @@ static void say_text(struct pc_cache_op *op, const char *name, const char *value
     (void)pc_reply_copy(op->request, line, pc_min_size((size_t)bytes, sizeof(line) - 1));
 }
 
-static void say_number(struct pc_cache_op *op, const char *name, uint64_t value)
+void pc_cache_say_number(struct pc_cache_op *op, const char *name, uint64_t value)
 {
     char text[PC_DECIMAL_BYTES_MAX + 1];
     text[pc_decimal_write(text, value)] = '\0';
-    say_text(op, name, text);
+    pc_cache_say_text(op, name, text);
 }
 
-enum special { SPECIAL_PID, SPECIAL_VERSION, SPECIAL_USER, SPECIAL_SYSTEM };
+enum special { SPECIAL_PID, SPECIAL_VERSION, SPECIAL_NONE, SPECIAL_USER, SPECIAL_SYSTEM };
 
 static void say_special(struct pc_cache_op *op, const char *name, enum special special)
 {
     char text[64];
     struct rusage usage;
     if (special == SPECIAL_VERSION) {
-        say_text(op, name, PC_CACHE_VERSION);
+        pc_cache_say_text(op, name, PC_CACHE_VERSION);
+        return;
+    }
+    if (special == SPECIAL_NONE) {
+        pc_cache_say_text(op, name, "none");
         return;
     }
     if (special == SPECIAL_PID) {
-        say_number(op, name, (uint64_t)getpid());
+        pc_cache_say_number(op, name, (uint64_t)getpid());
         return;
     }
     if (getrusage(RUSAGE_SELF, &usage) != 0) {
@@ -162,105 +160,23 @@ static void say_special(struct pc_cache_op *op, const char *name, enum special s
     }
     const struct timeval *time = special == SPECIAL_USER ? &usage.ru_utime : &usage.ru_stime;
     (void)snprintf(text, sizeof(text), "%ld.%06ld", (long)time->tv_sec, (long)time->tv_usec);
-    say_text(op, name, text);
+    pc_cache_say_text(op, name, text);
 }
 
-static void say_general(struct pc_cache_op *op, const struct totals *t)
+/* The largest power of two that fits. */
+static uint64_t power_of(uint64_t count)
+{
+    return count == 0 ? 0 : 63 - (uint64_t)__builtin_clzll(count);
+}
+
+static void say_general(struct pc_cache_op *op, const struct pc_cache_totals *t)
 {
     const struct pc_cache *c = pc_cache_of(op);
-#define PC_CACHE_STAT(name, value)   say_number(op, #name, value);
+#define PC_CACHE_STAT(name, value)   pc_cache_say_number(op, #name, value);
 #define PC_CACHE_TEXT(name, special) say_special(op, #name, SPECIAL_##special);
 #include "services/cache_stats.def"
 #undef PC_CACHE_STAT
 #undef PC_CACHE_TEXT
-}
-
-static const char *yes_no(bool yes)
-{
-    return yes ? "yes" : "no";
-}
-
-static void say_settings(struct pc_cache_op *op, const struct totals *t)
-{
-    const struct pc_cache *cache = pc_cache_of(op);
-    const struct pc_cache_settings *settings = &cache->settings;
-    say_number(op, "maxbytes", settings->limit_bytes);
-    say_number(op, "maxconns", settings->connection_count_max);
-    say_number(op, "tcpport", settings->port);
-    say_number(op, "udpport", 0);
-    say_text(op, "inter", settings->interface != NULL ? settings->interface : "NULL");
-    say_number(op, "verbosity",
-               (uint64_t)atomic_load_explicit(&cache->verbosity, memory_order_relaxed));
-    say_text(op, "evictions", "on");
-    say_text(op, "domain_socket", settings->socket_path != NULL ? settings->socket_path : "NULL");
-    say_text(op, "shutdown_command", yes_no(settings->shutdown_allowed));
-    say_number(op, "num_threads", t->choice.core_count);
-    say_text(op, "cas_enabled", "yes");
-    say_text(op, "binding_protocol", "auto-negotiate");
-    say_text(op, "auth_enabled_sasl", "no");
-    say_text(op, "auth_enabled_ascii", "no");
-    say_number(op, "item_size_max", settings->value_bytes_max);
-    say_text(op, "flush_enabled", yes_no(!settings->flush_refused));
-    say_text(op, "dump_enabled", "no");
-    say_text(op, "hash_algorithm", "xxh3");
-    say_text(op, "lru_maintainer_thread", "no");
-    say_text(op, "ownership", cache->owners->mode->name);
-    say_text(op, "model", t->choice.model);
-    say_text(op, "poller", t->choice.poller);
-    say_number(op, "slices", cache->owners->place_count);
-    say_number(op, "segment_size", t->pool.segment_bytes);
-}
-
-/* Segments all have one size, so there is one class, numbered 1 for those who expect numbers. */
-static void say_items(struct pc_cache_op *op, const struct totals *t)
-{
-    if (t->slices.item_count == 0) {
-        return;
-    }
-    say_number(op, "items:1:number", t->slices.item_count);
-    say_number(op, "items:1:age", t->slices.oldest_age_seconds);
-    say_number(op, "items:1:mem_requested", t->slices.item_bytes);
-    say_number(op, "items:1:evicted", t->slices.evicted);
-    say_number(op, "items:1:evicted_nonzero", t->slices.evicted_with_expiry);
-    say_number(op, "items:1:evicted_time", t->slices.eviction_age_seconds);
-    say_number(op, "items:1:outofmemory", t->slices.no_memory);
-    say_number(op, "items:1:reclaimed", t->slices.expired);
-    say_number(op, "items:1:expired_unfetched", t->slices.expired_unfetched);
-    say_number(op, "items:1:evicted_unfetched", t->slices.evicted_unfetched);
-    say_number(op, "items:1:crawler_reclaimed", t->slices.reclaimed);
-}
-
-static void say_slabs(struct pc_cache_op *op, const struct totals *t)
-{
-    say_number(op, "1:chunk_size", t->pool.segment_bytes);
-    say_number(op, "1:chunks_per_page", 1);
-    say_number(op, "1:total_pages", t->pool.segment_count + t->pool.free_count);
-    say_number(op, "1:total_chunks", t->pool.segment_count + t->pool.free_count);
-    say_number(op, "1:used_chunks", t->pool.segment_count);
-    say_number(op, "1:free_chunks", t->pool.free_count);
-    say_number(op, "1:free_chunks_end", 0);
-    say_number(op, "1:get_hits", t->counts[PC_COUNT_get_hits]);
-    say_number(op, "1:cmd_set", t->counts[PC_COUNT_cmd_set]);
-    say_number(op, "1:delete_hits", t->counts[PC_COUNT_delete_hits]);
-    say_number(op, "1:incr_hits", t->counts[PC_COUNT_incr_hits]);
-    say_number(op, "1:decr_hits", t->counts[PC_COUNT_decr_hits]);
-    say_number(op, "1:cas_hits", t->counts[PC_COUNT_cas_hits]);
-    say_number(op, "1:cas_badval", t->counts[PC_COUNT_cas_badval]);
-    say_number(op, "1:touch_hits", t->counts[PC_COUNT_touch_hits]);
-    say_number(op, "active_slabs", 1);
-    say_number(op, "total_malloced", t->pool.used_bytes);
-}
-
-static void say_sizes(struct pc_cache_op *op, const struct totals *t)
-{
-    (void)t;
-    say_text(op, "sizes_status", "disabled");
-}
-
-static void say_none(struct pc_cache_op *op, const struct totals *t)
-{
-    (void)op;
-    (void)t;
 }
 
 /* ---- Serving ---- */
@@ -268,15 +184,18 @@ static void say_none(struct pc_cache_op *op, const struct totals *t)
 /* What may follow `stats`. */
 struct topic {
     const char *word;
-    void (*say)(struct pc_cache_op *op, const struct totals *totals);
+    void (*say)(struct pc_cache_op *op, const struct pc_cache_totals *totals);
 };
 
 static const struct topic topics[] = {
-    {"", say_general},    {"settings", say_settings}, {"items", say_items},
-    {"slabs", say_slabs}, {"sizes", say_sizes},       {"conns", say_none},
+    {"", say_general},
+    {"settings", pc_cache_say_settings},
+    {"items", pc_cache_say_items},
+    {"slabs", pc_cache_say_slabs},
+    {"sizes", pc_cache_say_sizes},
 };
 
-enum { STAGE_BEGIN, STAGE_GATHER, STAGE_RESET, STAGE_HOT };
+enum { STAGE_BEGIN, STAGE_GATHER, STAGE_RESET, STAGE_HOT, STAGE_CONNS };
 
 /* The first word after `stats`, without the spaces around it. */
 static struct pc_view topic_word(const struct pc_cache_op *op)
@@ -325,15 +244,16 @@ static enum pc_serve begin(struct pc_cache_op *op, struct pc_view word)
     if (word_is(word, "cachedump")) {
         return pc_cache_say(op, PC_MEMCACHED_SAY_DUMP_REFUSED);
     }
-    if (topic_of(word) == NULL) {
+    const bool conns = word_is(word, "conns");
+    if (topic_of(word) == NULL && !conns) {
         return pc_cache_say(op, PC_MEMCACHED_SAY_ERROR);
     }
-    op->extra = pc_request_extra(op->request, sizeof(struct totals));
+    op->extra = pc_request_extra(op->request, sizeof(struct pc_cache_totals));
     if (op->extra == NULL) {
         return pc_cache_say(op, PC_MEMCACHED_SAY_NO_MEMORY_STATS);
     }
-    memset(op->extra, 0, sizeof(struct totals));
-    op->stage = STAGE_GATHER;
+    memset(op->extra, 0, sizeof(struct pc_cache_totals));
+    op->stage = conns ? STAGE_CONNS : STAGE_GATHER;
     return PC_AGAIN;
 }
 
@@ -342,7 +262,7 @@ static enum pc_serve gather(struct pc_cache_op *op, struct pc_view word, struct 
     if (!pc_cache_ask_all(op, run_gather, lane)) {
         return PC_AGAIN;
     }
-    struct totals *totals = op->extra;
+    struct pc_cache_totals *totals = op->extra;
     gather_reads(pc_cache_of(op), totals);
     totals->runtime = pc_lane_runtime(lane);
     totals->realtime_s = pc_lane_realtime_s(lane);
@@ -351,6 +271,15 @@ static enum pc_serve gather(struct pc_cache_op *op, struct pc_view word, struct 
     pc_pool_stats(pc_cache_of(op)->owners->pool, &totals->pool);
     topic_of(word)->say(op, totals);
     return pc_cache_say(op, PC_MEMCACHED_SAY_END);
+}
+
+static enum pc_serve serve_conns(struct pc_cache_op *op)
+{
+    if (pc_cache_say_conns(op)) {
+        return pc_cache_say(op, PC_MEMCACHED_SAY_END);
+    }
+    pc_request_pause(op->request, 0);
+    return PC_AGAIN;
 }
 
 enum pc_serve pc_cache_serve_stats(struct pc_cache_op *op, struct pc_lane *lane)
@@ -367,6 +296,8 @@ enum pc_serve pc_cache_serve_stats(struct pc_cache_op *op, struct pc_lane *lane)
         return pc_cache_say(op, PC_MEMCACHED_SAY_RESET);
     case STAGE_HOT:
         return pc_cache_serve_hot(op, lane);
+    case STAGE_CONNS:
+        return serve_conns(op);
     default:
         return gather(op, word, lane);
     }

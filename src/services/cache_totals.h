@@ -8,6 +8,7 @@
 /* All places together, and what else the lines of `stats` are made of. */
 struct pc_cache_totals {
     uint64_t counts[PC_COUNT_COUNT];
+    struct pc_cache_read_counts reads;
     struct pc_slice_stats slices;
     struct pc_pool_stats pool;
     struct pc_choice choice;
@@ -26,7 +27,8 @@ void pc_cache_say_items(struct pc_cache_op *op, const struct pc_cache_totals *to
 void pc_cache_say_slabs(struct pc_cache_op *op, const struct pc_cache_totals *totals);
 void pc_cache_say_sizes(struct pc_cache_op *op, const struct pc_cache_totals *totals);
 
-/* `stats conns`: a line a socket, in windows.  False: return AGAIN and come back. */
-bool pc_cache_say_conns(struct pc_cache_op *op, struct pc_lane *lane);
+/* `stats conns`: a line a socket, in windows; op->extra starts at zero. False: come back.
+ * Any lane. */
+bool pc_cache_say_conns(struct pc_cache_op *op);
 
 #endif

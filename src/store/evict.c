@@ -185,6 +185,7 @@ bool pc_evict_one(struct pc_slice *slice, uint32_t now)
 {
     for (;;) {
         if (slice->clearing.segment != 0) {
+            slice->stats.forced++;
             (void)pc_clear_some(slice, now, UINT32_MAX);
         }
         pc_log_reap(slice);

@@ -216,6 +216,7 @@ struct pc_look {
     struct pc_slot_at at;
     struct pc_item *item;
     uint32_t shape;
+    enum pc_end missed; /* why there is none; REPLACED: no slot */
 };
 
 /* The living item of a key. One that is expired or flushed is unlinked on the way. */

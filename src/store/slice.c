@@ -168,6 +168,7 @@ void pc_slice_unlink(struct pc_slice *slice, const struct pc_slot_at *at, enum p
         stats->evicted++;
         stats->evicted_unfetched += unfetched;
         stats->evicted_with_expiry += pc_word_own(&item->expiry) != 0;
+        stats->evicted_active += pc_slot_heat(at->value) != 0;
         break;
     case PC_END_REPLACED:
         break;
@@ -183,6 +184,7 @@ bool pc_slice_look(struct pc_slice *slice, const struct pc_key *key, uint32_t no
                    struct pc_look *out_look)
 {
     if (!pc_index_find(&slice->index, key, &out_look->at)) {
+        out_look->missed = PC_END_REPLACED;
         return false;
     }
     const uint64_t place = pc_slot_place(out_look->at.value);
@@ -190,10 +192,12 @@ bool pc_slice_look(struct pc_slice *slice, const struct pc_key *key, uint32_t no
     out_look->shape = pc_word_own(&out_look->item->shape);
     if (PC_UNLIKELY(slice->flush_pending) && pc_slice_flushed(slice, place)) {
         pc_slice_unlink(slice, &out_look->at, PC_END_FLUSHED);
+        out_look->missed = PC_END_FLUSHED;
         return false;
     }
     if (PC_UNLIKELY(pc_expired(pc_word_own(&out_look->item->expiry), now))) {
         pc_slice_unlink(slice, &out_look->at, PC_END_EXPIRED);
+        out_look->missed = PC_END_EXPIRED;
         return false;
     }
     return true;
@@ -285,6 +289,10 @@ bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t no
         pc_hot_count(&slice->hot, key, now);
     }
     if (!pc_slice_look(slice, key, now, &look)) {
+        if (PC_UNLIKELY(look.missed != PC_END_REPLACED) && how == PC_FIND_HIT) {
+            slice->stats.found_expired += look.missed == PC_END_EXPIRED;
+            slice->stats.found_flushed += look.missed == PC_END_FLUSHED;
+        }
         return false;
     }
     pc_slice_view(slice, &look, out_value);
@@ -435,7 +443,9 @@ bool pc_slice_step(struct pc_slice *slice, uint32_t now, unsigned budget)
         if (slice->clearing.segment == 0 && !clear_next(slice, now, &budget)) {
             break;
         }
-        budget = pc_clear_some(slice, now, budget);
+        const unsigned left = pc_clear_some(slice, now, budget);
+        slice->stats.checked += budget - left;
+        budget = left;
     }
     for (; budget > PC_INDEX_ITEMS_PER_BUCKET; budget -= PC_INDEX_ITEMS_PER_BUCKET) {
         if (!pc_index_grow(&slice->index) && !pc_index_shrink(&slice->index)) {
@@ -484,6 +494,8 @@ void pc_slice_stats(const struct pc_slice *slice, uint32_t now, struct pc_slice_
     out_stats->index_bytes = pc_index_bytes(&slice->index);
     out_stats->segment_count = slice->segment_count + slice->ready_count;
     out_stats->splits = slice->index.split_count;
+    out_stats->item_room =
+        (uint64_t)pc_index_bucket_count(&slice->index) * PC_INDEX_ITEMS_PER_BUCKET;
     out_stats->oldest_age_seconds = age_of(slice, slice->queues[PC_QUEUE_FRESH].oldest, now);
 }
 

@@ -139,8 +139,12 @@ struct pc_slice_stats {
     uint64_t segment_count;
     uint64_t stored_total; /* items ever stored */
     uint64_t evicted, evicted_unfetched, evicted_with_expiry;
-    uint64_t expired, expired_unfetched; /* items found dead by their time */
-    uint64_t reclaimed;                  /* of those, by upkeep rather than by a request */
+    uint64_t evicted_active; /* of those, read since they were stored or last spared */
+    uint64_t forced;         /* segments that a store had to clear at once: upkeep was behind */
+    uint64_t checked;        /* entries that upkeep and walks looked at */
+    uint64_t found_expired, found_flushed; /* reads that met an item dead by then */
+    uint64_t expired, expired_unfetched;   /* items found dead by their time */
+    uint64_t reclaimed;                    /* of those, by upkeep rather than by a request */
     uint64_t flushed;
     uint64_t moved;     /* items that eviction kept by copying */
     uint64_t too_large; /* refused */
@@ -148,7 +152,8 @@ struct pc_slice_stats {
     uint64_t hold_refused;
     uint64_t eviction_age_seconds; /* age of the last evicted segment */
     uint64_t oldest_age_seconds;
-    uint64_t splits; /* index buckets split so far */
+    uint64_t splits;    /* index buckets split so far */
+    uint64_t item_room; /* items that the index has slots for, as it stands */
 };
 
 /* -EINVAL, -ENOMEM.  Core: boot, or the owner-to-be (first touch). */

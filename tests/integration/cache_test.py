@@ -312,10 +312,11 @@ class Statistics(unittest.TestCase):
                 client.expect(b"incr a 1\r\nincr z 1\r\ndelete b\r\ndelete b\r\ntouch a 0\r\n",
                               b"2\r\nNOT_FOUND\r\nDELETED\r\nNOT_FOUND\r\nTOUCHED\r\n")
                 client.expect(b"cas a 0 0 1 1\r\nx\r\n", b"EXISTS\r\n")
+                client.expect(b"md nobody\r\n", b"NF\r\n")
                 stats = client.stats()
                 expected = {"cmd_get": 3, "get_hits": 2, "get_misses": 1, "cmd_set": 3, "incr_hits": 1,
-                            "incr_misses": 1, "delete_hits": 1, "delete_misses": 1, "cmd_touch": 1,
-                            "touch_hits": 1, "cas_badval": 1, "curr_items": 1, "curr_connections": 1,
+                            "incr_misses": 1, "delete_hits": 1, "delete_misses": 2, "cmd_touch": 1,
+                            "touch_hits": 1, "cas_badval": 1, "cmd_meta": 1, "curr_items": 1, "curr_connections": 1,
                             "limit_maxbytes": 64 << 20}
                 self.assertEqual({name: int(stats[name]) for name in expected}, expected)
                 for topic in (b"settings", b"items", b"slabs", b"sizes", b"conns"):
@@ -341,6 +342,19 @@ class Statistics(unittest.TestCase):
                 self.assertEqual("1:core" in stats, not shared)
                 self.assertEqual(client.ask(b"stats reset\r\n"), b"RESET")
                 self.assertNotIn("1:key", client.stats(b"hotkeys"))
+    def test_stats_conns_lists_every_connection(self):
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess(*flags) as cache, Client(cache) as client:
+                others = [Client(cache) for _ in range(100)]
+                for other in others:
+                    self.assertEqual(other.ask(b"mn\r\n"), b"MN")
+                conns = client.stats(b"conns")
+                wanted = {"tcp:%s:%d" % other.socket.getsockname() for other in others + [client]}
+                told = {value for name, value in conns.items() if name.endswith(":addr")}
+                self.assertEqual(wanted - told, set())
+                self.assertIn("conn_listening", conns.values())
+                for other in others:
+                    other.socket.close()
 
 
 if __name__ == "__main__":

@@ -257,6 +257,24 @@ static void flush_takes_effect_at_once_and_memory_comes_back(void **state)
     world_close(&world);
 }
 
+static void a_read_that_meets_a_dead_item_is_told_why(void **state)
+{
+    struct world world;
+    world_open(&world, 4 << 20, 64 * 1024, 1);
+    const struct pc_key mortal = key_of("mortal"), flushed = key_of("flushed");
+    assert_int_equal(put_at(&world, 0, &mortal, 10, world.now + 5), PC_SLICE_OK);
+    world.now += 5;
+    assert_false(has(&world, 0, "mortal"));
+    assert_false(has(&world, 0, "mortal"));
+    assert_int_equal(put_at(&world, 0, &flushed, 10, 0), PC_SLICE_OK);
+    pc_slice_flush(world.slices[0], world.now);
+    assert_false(has(&world, 0, "flushed"));
+    assert_false(has(&world, 0, "never there"));
+    assert_int_equal(stats_of(&world, 0).found_expired, 1);
+    assert_int_equal(stats_of(&world, 0).found_flushed, 1);
+    world_close(&world);
+}
+
 static void held_value_survives_deletion_and_pressure(void **state)
 {
     struct world world;
@@ -577,6 +595,7 @@ int main(void)
         cmocka_unit_test(read_items_outlive_unread_ones),
         cmocka_unit_test(expired_segments_come_back_without_being_asked_for),
         cmocka_unit_test(flush_takes_effect_at_once_and_memory_comes_back),
+        cmocka_unit_test(a_read_that_meets_a_dead_item_is_told_why),
         cmocka_unit_test(held_value_survives_deletion_and_pressure),
         cmocka_unit_test(holds_are_refused_beyond_an_eighth),
         cmocka_unit_test(one_huge_value_gets_memory_from_all_slices),

@@ -1,0 +1,97 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""names: docs/compatibility.md has a row for every name that memcached prints.
+
+Goal: whoever moves from memcached finds each statistic in the table, and what the table says of it is
+so. Method: both servers are asked for their pages; a name that memcached prints stands in the first
+cell of a row, percore prints it unless that row says that it is not printed, and what percore prints
+beyond has a row too.
+"""
+import os
+import re
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "integration"))
+
+import play  # noqa: E402
+from cache_process import CacheProcess  # noqa: E402
+
+PAGES = ["", "settings", "items", "slabs"]
+
+
+def rows():
+    """First cell, second and third of every row of the document."""
+    path = os.path.join(HERE, "..", "..", "docs", "compatibility.md")
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            cells = re.split(r"(?<!\\)\|", line.strip())[1:-1]
+            if len(cells) == 3 and not set(cells[0]) <= set("-"):
+                yield [cell.strip() for cell in cells]
+
+
+def told_of(all_rows):
+    """Each word of a first cell, and what is said of it."""
+    table = {}
+    for first, verdict, why in all_rows:
+        for word in re.sub("[`†]", "", first).split():
+            table.setdefault(word, []).append((verdict, why))
+    return table
+
+
+def names_of(address, page):
+    """The names of a page, without the numbers of classes."""
+    connection = play.Connection(address)
+    connection.send(b"set k 0 0 1\r\nx\r\nget k\r\n")
+    for expected in (b"STORED", b"VALUE k 0 1", b"x", b"END"):
+        assert connection.line() == expected
+    connection.send(f"stats {page}".rstrip().encode() + b"\r\n")
+    names = []
+    while True:
+        line = connection.line()
+        if line == b"END":
+            return names
+        name = line.split()[1].decode()
+        names.append(re.sub(r"^(items:)?\d+:", "", name))
+
+
+def check_page(page, reference, ours, table):
+    troubles = []
+    for name in reference:
+        if name not in table:
+            troubles.append(f"no row for {name} of stats {page}")
+        elif name not in ours and not any(verdict == "absent" and why.startswith("not printed")
+                                          for verdict, why in table[name]):
+            troubles.append(f"percore does not print {name} of stats {page}")
+    troubles += [f"no row for percore's {name} of stats {page}" for name in ours if name not in table]
+    return troubles
+
+
+def check_verdicts(all_rows):
+    return [f"row '{first}' says neither same, different nor absent: '{verdict}'"
+            for first, verdict, why in all_rows
+            if verdict not in ("same", "different", "absent", "")] + [
+            f"row '{first}' does not say how it differs" for first, verdict, why in all_rows
+            if verdict in ("different", "absent") and not why]
+
+
+def main():
+    all_rows = list(rows())
+    table = told_of(all_rows)
+    troubles = check_verdicts(all_rows)
+    with play.reference_server() as address:
+        if address is None:
+            print("memcached is not installed")
+            return 77
+        with CacheProcess("--cores", "1") as cache:
+            for page in PAGES:
+                reference, ours = names_of(address, page), names_of(cache.address, page)
+                print(f"stats {page}: {len(reference)} names of memcached, {len(ours)} of percore")
+                troubles += check_page(page, reference, ours, table)
+    for trouble in troubles:
+        print(trouble)
+    return 1 if troubles else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
