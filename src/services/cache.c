@@ -10,7 +10,11 @@
 enum { RELATIVE_EXPTIME_MAX = 60 * 60 * 24 * 30 };
 
 /* Items looked at in one step of upkeep: well under the time of one turn. */
-enum { STEP_BUDGET = 256, ROOM_BUDGET = 4096 };
+enum { STEP_BUDGET = 256, ROOM_BUDGET = 512 };
+
+/* Rounds of making room for one value: some, and so many more as it takes to clear its bytes of the
+ * smallest items, several times over. */
+enum { ROOM_ROUNDS_MIN = 64, ROOM_BYTES_PER_ROUND = 4096 };
 
 enum { CLASS_ITEM, CLASS_MANY };
 
@@ -100,13 +104,24 @@ static void run_step(struct pc_cache_op *op, unsigned place, struct pc_lane *the
                         ROOM_BUDGET);
 }
 
-bool pc_cache_make_room(struct pc_cache_op *op, struct pc_lane *lane)
+enum pc_serve pc_cache_insist(struct pc_cache_op *op, pc_cache_run_fn *run, struct pc_lane *lane)
 {
+    const uint64_t rounds = ROOM_ROUNDS_MIN + op->parsed.value_bytes / ROOM_BYTES_PER_ROUND;
+    if (op->status != PC_SLICE_LATER || op->room_rounds >= rounds) {
+        return PC_SERVED;
+    }
     if (!pc_cache_ask_all(op, run_step, lane)) {
-        return false;
+        return PC_AGAIN;
     }
     op->room_rounds++;
-    return true;
+    if (!pc_cache_ask(op, op->place, run, lane)) {
+        return PC_AGAIN;
+    }
+    if (op->status != PC_SLICE_LATER) {
+        return PC_SERVED;
+    }
+    pc_request_pause(op->request, 0); /* others have their turn */
+    return PC_AGAIN;
 }
 
 /* ---- The service ---- */

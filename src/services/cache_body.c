@@ -63,17 +63,6 @@ static void run_abort(struct pc_cache_op *op, unsigned place, struct pc_lane *th
     pc_slice_abort(pc_owners_slice(pc_cache_of(op)->owners, place), &body->reservation);
 }
 
-/* Ask `run` again as long as the slice says LATER and room may still be made. */
-static bool insist(struct pc_cache_op *op, pc_cache_run_fn *run, struct pc_lane *lane)
-{
-    while (op->status == PC_SLICE_LATER && op->room_rounds < PC_CACHE_ROOM_ROUNDS_MAX) {
-        if (!pc_cache_make_room(op, lane) || !pc_cache_ask(op, op->place, run, lane)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static enum pc_serve abort_with(struct pc_cache_op *op, enum pc_memcached_reply reply,
                                 struct pc_lane *lane)
 {
@@ -151,12 +140,14 @@ static enum pc_serve check_tail(struct pc_cache_op *op, struct pc_lane *lane)
  * runs again at once. Later requests wait until this one is said. */
 enum pc_serve pc_cache_serve_body(struct pc_cache_op *op, struct pc_lane *lane)
 {
+    enum pc_serve served;
     switch (op->stage) {
     case STAGE_BEGIN:
         return begin(op, lane);
     case STAGE_RESERVED:
-        if (!insist(op, run_reserve, lane)) {
-            return PC_AGAIN;
+        served = pc_cache_insist(op, run_reserve, lane);
+        if (served != PC_SERVED) {
+            return served;
         }
         if (op->status != PC_SLICE_OK) {
             return pc_cache_store_say(op);
@@ -168,8 +159,9 @@ enum pc_serve pc_cache_serve_body(struct pc_cache_op *op, struct pc_lane *lane)
     case STAGE_TAIL:
         return check_tail(op, lane);
     case STAGE_COMMITTED:
-        if (!insist(op, run_commit, lane)) {
-            return PC_AGAIN;
+        served = pc_cache_insist(op, run_commit, lane);
+        if (served != PC_SERVED) {
+            return served;
         }
         if (op->status == PC_SLICE_LATER) {
             return abort_with(op, PC_MEMCACHED_SAY_NO_MEMORY, lane);

@@ -308,7 +308,7 @@ static pc_cache_run_fn *run_of(const struct pc_cache_op *op)
 static enum pc_serve wait_for(const struct pc_cache_op *op)
 {
     return op->parsed.verb == PC_MEMCACHED_APPEND || op->parsed.verb == PC_MEMCACHED_PREPEND ||
-                   op->meta != NULL
+                   op->meta != NULL || op->parsed.value_bytes >= PC_SLICE_LATER_BYTES_MIN
                ? PC_AGAIN
                : PC_WAITING;
 }
@@ -323,17 +323,6 @@ static enum pc_serve begin(struct pc_cache_op *op, struct pc_lane *lane)
     return pc_cache_ask(op, op->place, run, lane) ? PC_SERVED : wait_for(op);
 }
 
-/* An append that needs more room than one segment has may have to be asked again. */
-static enum pc_serve ask_again(struct pc_cache_op *op, struct pc_lane *lane)
-{
-    while (op->status == PC_SLICE_LATER && op->room_rounds < PC_CACHE_ROOM_ROUNDS_MAX) {
-        if (!pc_cache_make_room(op, lane) || !pc_cache_ask(op, op->place, run_store, lane)) {
-            return PC_AGAIN;
-        }
-    }
-    return PC_SERVED;
-}
-
 enum pc_serve pc_cache_serve_item(struct pc_cache_op *op, struct pc_lane *lane)
 {
     enum pc_serve served = PC_SERVED;
@@ -341,7 +330,7 @@ enum pc_serve pc_cache_serve_item(struct pc_cache_op *op, struct pc_lane *lane)
         served = begin(op, lane);
     }
     if (served == PC_SERVED && PC_UNLIKELY(op->status == PC_SLICE_LATER)) {
-        served = ask_again(op, lane);
+        served = pc_cache_insist(op, run_store, lane);
     }
     return served == PC_SERVED ? answer(op) : served;
 }

@@ -136,8 +136,8 @@ struct pc_cache_op {
     uint32_t place;
     uint32_t expiry;     /* in seconds of the lanes' clock */
     uint32_t next_place; /* of a question to all */
+    uint32_t room_rounds;
     uint8_t stage;       /* of whoever serves it; 0: not begun */
-    uint8_t room_rounds;
     uint8_t status; /* enum pc_slice_status */
     bool found;
     bool no_memory;       /* the value was there and could not be sent */
@@ -206,10 +206,9 @@ static inline void pc_cache_due(struct pc_cache *cache, unsigned place, const st
     }
 }
 
-/* A slice said LATER: have all of them make room, then ask it again. False: return AGAIN and come
- * back. Gives up when `op->room_rounds` reaches PC_CACHE_ROOM_ROUNDS_MAX. */
-enum { PC_CACHE_ROOM_ROUNDS_MAX = 64 };
-bool pc_cache_make_room(struct pc_cache_op *op, struct pc_lane *lane);
+/* While a slice says LATER: have all of them make room and ask it again, one round a turn. SERVED:
+ * it says something else now, or will not any more; else return AGAIN and come back. */
+enum pc_serve pc_cache_insist(struct pc_cache_op *op, pc_cache_run_fn *run, struct pc_lane *lane);
 
 /* The second at which something of this exptime is gone: 0 never, 1 at once. */
 uint32_t pc_cache_expiry(int32_t exptime, struct pc_lane *lane);

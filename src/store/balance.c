@@ -11,12 +11,11 @@
 #include "store/parts.h"
 
 enum {
-    PC_TURN_FORGOTTEN = 10,    /* seconds after which a slice that evicts no more does not count */
-    PC_TURN_SLACK = 2,         /* seconds: ages are whole ones */
-    PC_TURN_TOLERANCE = 4,     /* a quarter longer is the same */
-    PC_GIVE_SHARE = 64,        /* of its segments a slice gives at most this part in a second */
-    PC_WANT_SECONDS = 2,       /* a wish that is not repeated ends */
-    PC_AT_ONCE_ENTRIES = 2048, /* that may be evicted within one call: some 300 us */
+    PC_TURN_FORGOTTEN = 10, /* seconds after which a slice that evicts no more does not count */
+    PC_TURN_SLACK = 2,      /* seconds: ages are whole ones */
+    PC_TURN_TOLERANCE = 4,  /* a quarter longer is the same */
+    PC_GIVE_SHARE = 64,     /* of its segments a slice gives at most this part in a second */
+    PC_WANT_SECONDS = 2,    /* a wish that is not repeated ends */
 };
 
 /* Seconds in which all memory of the slice is filled once, judged by the age of a fresh segment. */
@@ -107,29 +106,51 @@ static uint64_t segments_for(const struct pc_slice *slice, unsigned stream, uint
     return bytes <= room ? 0 : (bytes - room + whole - 1) / whole;
 }
 
-enum pc_slice_status pc_balance_ask(struct pc_slice *slice, unsigned stream, uint64_t bytes,
-                                    uint32_t now)
+/* Segments that this slice could open now. */
+static uint64_t present_for(const struct pc_slice *slice)
+{
+    const uint64_t spare = slice->ready_count > PC_READY_SPARE ? slice->ready_count - 1 : 0;
+    return pc_pool_free_count(slice->pool) + spare;
+}
+
+/* Whether the pool could ever have so many free at once. */
+static bool could_be_free(const struct pc_slice *slice, uint64_t needed)
 {
     const struct pc_pool *pool = slice->pool;
-    const uint64_t needed = segments_for(slice, stream, bytes);
-    const uint64_t spare = slice->ready_count > PC_READY_SPARE ? slice->ready_count - 1 : 0;
-    const uint64_t present = pc_pool_free_count(pool) + spare;
-    /* Some of its segments are open, held or all that it may not go below. */
-    const uint64_t own =
-        slice->segment_count > slice->floor_count ? slice->segment_count - slice->floor_count : 0;
-    const uint64_t evicted = needed <= present ? 0 : needed - present;
-    if (evicted <= own / 2 &&
-        evicted * slice->index.item_count <= (uint64_t)PC_AT_ONCE_ENTRIES * own) {
-        want_set(slice, 0, now);
-        return PC_SLICE_OK;
-    }
     const uint64_t limit = atomic_load_explicit(&pool->limit_bytes, memory_order_relaxed);
     const uint64_t floors = (uint64_t)pool->slice_count * slice->floor_count;
     const uint64_t held = (uint64_t)atomic_load_explicit(&pool->held_count, memory_order_relaxed) +
                           atomic_load_explicit(&pool->body_count, memory_order_relaxed);
-    if (needed + floors + held > limit / pool->segment_bytes) {
-        return PC_SLICE_NO_MEMORY;
+    return needed + floors + held <= limit / pool->segment_bytes;
+}
+
+enum pc_slice_status pc_balance_ask(struct pc_slice *slice, unsigned stream, uint64_t bytes,
+                                    uint32_t now, unsigned *budget)
+{
+    const uint64_t needed = segments_for(slice, stream, bytes);
+    uint64_t present = present_for(slice);
+    if (needed > present) {
+        if (!could_be_free(slice, needed)) {
+            return PC_SLICE_NO_MEMORY;
+        }
+        want_set(slice, (uint32_t)needed, now); /* what becomes free is for us */
     }
-    want_set(slice, (uint32_t)needed, now);
-    return PC_SLICE_LATER;
+    /* Some of its segments are open, held or all that it may not go below; and where it would have
+     * to give most of what it has, the others give too. */
+    const uint64_t own =
+        slice->segment_count > slice->floor_count ? slice->segment_count - slice->floor_count : 0;
+    const bool alone = needed <= present + own / 2;
+    while (needed > present && alone && *budget != 0) {
+        if (slice->clearing.segment == 0 && !pc_evict_begin(slice, now, budget)) {
+            break;
+        }
+        *budget = pc_clear_some(slice, now, *budget);
+        pc_log_reap(slice);
+        present = present_for(slice);
+    }
+    if (needed > present) {
+        return PC_SLICE_LATER;
+    }
+    want_set(slice, 0, now);
+    return PC_SLICE_OK;
 }

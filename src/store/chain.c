@@ -2,6 +2,8 @@
 /* chain: values that lie in chunks of several segments, holds on them, bodies on their way in. */
 #include "store/parts.h"
 
+enum { PC_AT_ONCE_BUDGET = 512 }; /* items' worth of eviction within one call: some 200 us */
+
 static struct pc_chunk *chunk_at(const struct pc_pool *pool, uint64_t place)
 {
     return pc_pool_at(pool, place);
@@ -29,7 +31,8 @@ static uint64_t chunk_take(struct pc_slice *slice, unsigned stream, uint64_t lef
 enum pc_slice_status pc_chain_take_room(struct pc_slice *slice, unsigned stream, uint64_t bytes,
                                         uint32_t now, uint64_t *out_first)
 {
-    const enum pc_slice_status room = pc_balance_ask(slice, stream, bytes, now);
+    unsigned budget = PC_AT_ONCE_BUDGET;
+    const enum pc_slice_status room = pc_balance_ask(slice, stream, bytes, now, &budget);
     if (room != PC_SLICE_OK) {
         return room;
     }
@@ -39,7 +42,7 @@ enum pc_slice_status pc_chain_take_room(struct pc_slice *slice, unsigned stream,
         const uint32_t least = left < PC_CHUNK_BYTES_MIN ? (uint32_t)left : PC_CHUNK_BYTES_MIN;
         if (!pc_log_has_room(slice, stream,
                              (uint32_t)sizeof(struct pc_chunk) + pc_word_align(least))) {
-            const enum pc_slice_status status = pc_log_make_room(slice, stream, now);
+            const enum pc_slice_status status = pc_log_make_room(slice, stream, now, &budget);
             if (status != PC_SLICE_OK) {
                 pc_chain_unpin(slice, first);
                 pc_chain_drop(slice, first);
@@ -111,6 +114,7 @@ void pc_chain_drop(struct pc_slice *slice, uint64_t first)
         const uint32_t bytes = pc_chunk_entry_bytes(chunk);
         pc_word_store(&chunk->shape, PC_ITEM_DEAD);
         pc_log_drop(slice, place, bytes);
+        slice->walked++;
         place = next;
     }
 }

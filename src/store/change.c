@@ -31,7 +31,7 @@ static enum pc_slice_status rewrite(struct pc_slice *slice, const struct pc_draf
     const uint32_t bytes = pc_draft_bytes(draft);
     const unsigned stream = pc_log_stream_with_room(slice, draft->expiry, bytes, now);
     if (!pc_log_has_room(slice, stream, bytes)) {
-        const enum pc_slice_status status = pc_log_make_room(slice, stream, now);
+        const enum pc_slice_status status = pc_log_make_room(slice, stream, now, NULL);
         slice->stats.no_memory += status == PC_SLICE_NO_MEMORY;
         return status == PC_SLICE_OK ? PC_SLICE_LATER : status;
     }

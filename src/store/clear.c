@@ -2,7 +2,10 @@
 /* clear: take the items of one segment away, entry by entry, so that it can be used again. */
 #include "store/parts.h"
 
-enum { PC_FETCH_AHEAD_BYTES = 1024 }; /* some 8 items of 100 bytes */
+enum {
+    PC_FETCH_AHEAD_BYTES = 1024, /* some 8 items of 100 bytes */
+    PC_COPY_BYTES = 1024,        /* copied for the price of one item */
+};
 
 void pc_clear_begin(struct pc_slice *slice, uint32_t number, bool evicts)
 {
@@ -125,9 +128,13 @@ unsigned pc_clear_some(struct pc_slice *slice, uint32_t now, unsigned budget)
             break;
         }
         fetch_ahead(slice);
+        const uint32_t kept_bytes = clearing->kept_bytes;
+        const uint32_t walked = slice->walked;
         clearing->offset += clear_entry(
             slice, pc_pool_place(slice->pool, clearing->segment, clearing->offset), now);
-        budget--;
+        const uint32_t cost =
+            1 + (clearing->kept_bytes - kept_bytes) / PC_COPY_BYTES + (slice->walked - walked);
+        budget -= cost < budget ? cost : budget;
     }
     return budget;
 }

@@ -19,6 +19,7 @@ enum {
     PC_PASS_PERCENT_MIN = 75,                  /* hot bytes that make a segment move as a whole */
     PC_SURVEY_ENTRIES_MAX = 32,                /* looked at to find that out */
     PC_PASSES_MAX = 16,                        /* segments passed over for one that is cleared */
+    PC_SURVEY_COST = 2, /* items' worth of an entry looked at through its key */
 };
 
 static uint32_t queue_victim(const struct pc_slice *slice, enum pc_queue_name name)
@@ -117,10 +118,15 @@ static bool entry_hot(const struct pc_slice *slice, const struct pc_look *look, 
            !pc_slice_flushed(slice, pc_slot_place(look->at.value));
 }
 
+static void spend(unsigned *budget, unsigned cost)
+{
+    *budget -= cost < *budget ? cost : *budget;
+}
+
 /* Visit the living entries of a segment that has few: `hot_bytes` of them, and with `cool` they are
  * colder by half afterwards. False: there are too many to look at. */
 static bool survey(struct pc_slice *slice, uint32_t number, uint32_t now, bool cool,
-                   uint64_t *out_hot_bytes)
+                   unsigned *budget, uint64_t *out_hot_bytes)
 {
     const struct pc_segment *segment = &slice->pool->segments[number];
     uint64_t hot_bytes = 0;
@@ -131,6 +137,7 @@ static bool survey(struct pc_slice *slice, uint32_t number, uint32_t now, bool c
         const struct pc_item *entry = pc_pool_at(slice->pool, place);
         struct pc_look look;
         offset += bytes;
+        spend(budget, PC_SURVEY_COST);
         if (i == PC_SURVEY_ENTRIES_MAX) {
             return false;
         }
@@ -149,19 +156,19 @@ static bool survey(struct pc_slice *slice, uint32_t number, uint32_t now, bool c
 
 /* A segment with little in it but large values that are read is not copied: as a whole it moves to
  * the end of `kept`. */
-static bool pass_over(struct pc_slice *slice, uint32_t number, uint32_t now)
+static bool pass_over(struct pc_slice *slice, uint32_t number, uint32_t now, unsigned *budget)
 {
     const uint64_t enough = (uint64_t)slice->pool->segment_bytes * PC_PASS_PERCENT_MIN / 100;
     uint64_t hot_bytes;
-    if (!survey(slice, number, now, false, &hot_bytes) || hot_bytes < enough) {
+    if (!survey(slice, number, now, false, budget, &hot_bytes) || hot_bytes < enough) {
         return false;
     }
-    (void)survey(slice, number, now, true, &hot_bytes);
+    (void)survey(slice, number, now, true, budget, &hot_bytes);
     pc_log_requeue(slice, number, PC_QUEUE_KEPT);
     return true;
 }
 
-bool pc_evict_begin(struct pc_slice *slice, uint32_t now)
+bool pc_evict_begin(struct pc_slice *slice, uint32_t now, unsigned *budget)
 {
     if (slice->segment_count + slice->ready_count <= slice->floor_count &&
         slice->ready_count > PC_READY_SPARE) {
@@ -169,7 +176,13 @@ bool pc_evict_begin(struct pc_slice *slice, uint32_t now)
     }
     pc_history_fit(&slice->history, slice->pool, slice->index.item_count);
     uint32_t victim = victim_choose(slice);
-    for (unsigned i = 0; i < PC_PASSES_MAX && victim != 0 && pass_over(slice, victim, now); i++) {
+    for (unsigned i = 0; i < PC_PASSES_MAX && victim != 0; i++) {
+        if (!pass_over(slice, victim, now, budget)) {
+            break;
+        }
+        if (*budget == 0) {
+            return true;
+        }
         victim = victim_choose(slice);
     }
     if (victim == 0) {
@@ -181,20 +194,23 @@ bool pc_evict_begin(struct pc_slice *slice, uint32_t now)
     return true;
 }
 
-bool pc_evict_one(struct pc_slice *slice, uint32_t now)
+enum pc_slice_status pc_evict_one(struct pc_slice *slice, uint32_t now, unsigned *budget)
 {
     for (;;) {
         if (slice->clearing.segment != 0) {
             slice->stats.forced++;
-            (void)pc_clear_some(slice, now, UINT32_MAX);
+            *budget = pc_clear_some(slice, now, *budget);
         }
         pc_log_reap(slice);
         const bool pool_serves = pc_pool_has_free(slice->pool) && !pc_balance_leaves(slice);
         if (slice->ready_count > PC_READY_SPARE || pool_serves) {
-            return true;
+            return PC_SLICE_OK;
         }
-        if (!pc_evict_begin(slice, now)) {
-            return slice->ready_count > PC_READY_SPARE;
+        if (*budget == 0) {
+            return PC_SLICE_LATER;
+        }
+        if (slice->clearing.segment == 0 && !pc_evict_begin(slice, now, budget)) {
+            return PC_SLICE_NO_MEMORY;
         }
     }
 }
@@ -252,6 +268,7 @@ static void chain_relink(struct pc_slice *slice, const struct pc_look *head, uin
     struct pc_chunk *before = pc_pool_at(slice->pool, pc_pair(chain.first));
     while (pc_word_pair_own(before->next) != from) {
         before = pc_pool_at(slice->pool, pc_word_pair_own(before->next));
+        slice->walked++;
     }
     pc_word_pair_store(before->next, into);
 }

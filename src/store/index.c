@@ -10,6 +10,7 @@
 enum {
     PC_INDEX_CHARGE_BYTES = 16 * 1024, /* the pool hears of growth in steps of this */
     PC_INDEX_SHRINK_ITEMS = 2,         /* mean below which buckets are joined again */
+    PC_INDEX_RELEASE_COUNT = 32768,    /* overflows given back in one step: 1 MiB, some 50 us */
 };
 
 /* Goes through the slots of a chain: the bucket's, then each overflow's. */
@@ -158,7 +159,7 @@ void pc_index_fini(struct pc_index *index)
 uint64_t pc_index_bytes(const struct pc_index *index)
 {
     return (uint64_t)pc_index_bucket_count(index) * sizeof(struct pc_bucket) +
-           (uint64_t)(index->overflow_end - 1) * sizeof(struct pc_overflow);
+           (uint64_t)index->overflow_high * sizeof(struct pc_overflow);
 }
 
 static inline bool key_is(const struct pc_index *index, uint64_t slot, const struct pc_key *key)
@@ -253,6 +254,9 @@ static uint32_t overflow_take(struct pc_index *index)
             return 0;
         }
         index->overflow_end++;
+        if (index->overflow_end > index->overflow_high) {
+            index->overflow_high += PC_INDEX_OVERFLOWS_FIRST; /* another page */
+        }
     }
     index->overflow_used++;
     return number;
@@ -454,21 +458,6 @@ bool pc_index_grow(struct pc_index *index)
     return true;
 }
 
-/* With no overflow in use their memory goes back too. */
-static void release_overflows(struct pc_index *index)
-{
-    const struct pc_memory *memory = index->pool->memory;
-    for (uint32_t i = 0; i < PC_INDEX_TABLES_MAX; i++) {
-        struct pc_overflow *nodes =
-            atomic_load_explicit(&index->overflows[i], memory_order_relaxed);
-        if (nodes != NULL) {
-            memory->release(memory->ctx, nodes, overflow_table_bytes(i));
-        }
-    }
-    index->overflow_end = 1;
-    index->overflow_free = 0;
-}
-
 /* Buckets from `count` on are gone: give their memory back when a whole step of it is unused. A
  * stale reader finds zeros there, and then that the index has shrunk. */
 static void release_end(struct pc_index *index, uint32_t count)
@@ -482,9 +471,6 @@ static void release_end(struct pc_index *index, uint32_t count)
     }
     if (count % step == 0) {
         memory->release(memory->ctx, pc_index_bucket_at(index, count), PC_INDEX_CHARGE_BYTES);
-        if (index->overflow_used == 0) {
-            release_overflows(index);
-        }
         account(index);
     }
 }
@@ -511,5 +497,34 @@ bool pc_index_shrink(struct pc_index *index)
     pc_chain_close(from);
     pc_chain_close(into);
     release_end(index, count - 1);
+    return true;
+}
+
+/* With no overflow in use all are as good as never used; from the last one down their memory goes
+ * back. A stale reader finds zeros there, and then that its bucket has changed. */
+bool pc_index_release(struct pc_index *index)
+{
+    if (index->overflow_used == 0) {
+        index->overflow_end = 1;
+        index->overflow_free = 0;
+    }
+    if (index->overflow_high <= PC_INDEX_OVERFLOWS_FIRST) {
+        return false;
+    }
+    const uint32_t page = PC_INDEX_OVERFLOWS_FIRST;
+    const uint32_t used = (index->overflow_end + page - 1) / page * page;
+    const uint32_t high = index->overflow_high;
+    uint32_t table;
+    uint32_t low = high - page - pc_index_locate(high - page, PC_INDEX_OVERFLOWS_FIRST, &table);
+    low = low < used ? used : low;
+    if (low >= high) {
+        return false;
+    }
+    low = high - low > PC_INDEX_RELEASE_COUNT ? high - PC_INDEX_RELEASE_COUNT : low;
+    const struct pc_memory *memory = index->pool->memory;
+    memory->release(memory->ctx, pc_index_overflow_at(index, low),
+                    (size_t)(high - low) * sizeof(struct pc_overflow));
+    index->overflow_high = low;
+    account(index);
     return true;
 }

@@ -77,7 +77,8 @@ struct pc_index {
     uint64_t charged_bytes;
     uint32_t version_floor; /* no bucket that comes back starts below a version it had */
     uint64_t split_count;
-    uint32_t overflow_end;  /* nodes from here on were never used */
+    uint32_t overflow_end;  /* nodes from here on are in no chain and not in the list */
+    uint32_t overflow_high; /* nodes from here on hold no memory */
     uint32_t overflow_free; /* list of nodes, by `overflow` */
     uint32_t overflow_used;
 };
@@ -218,6 +219,9 @@ bool pc_index_grow(struct pc_index *index);
 
 /* Join the last bucket to its other half if there are far fewer. True: it did.  Core: owner. */
 bool pc_index_shrink(struct pc_index *index);
+
+/* Give back a step of memory that no chain needs any more. True: it did.  Core: owner. */
+bool pc_index_release(struct pc_index *index);
 
 /* Bytes of buckets and overflows in use. */
 uint64_t pc_index_bytes(const struct pc_index *index);

@@ -175,8 +175,10 @@ bool pc_log_open_free(struct pc_slice *slice, unsigned stream, uint32_t born, ui
     return number != 0;
 }
 
-enum pc_slice_status pc_log_make_room(struct pc_slice *slice, unsigned stream, uint32_t now)
+enum pc_slice_status pc_log_make_room(struct pc_slice *slice, unsigned stream, uint32_t now,
+                                      unsigned *budget)
 {
+    unsigned endless = UINT32_MAX;
     pc_log_close(slice, stream);
     for (;;) {
         const bool leave = pc_balance_leaves(slice);
@@ -184,10 +186,14 @@ enum pc_slice_status pc_log_make_room(struct pc_slice *slice, unsigned stream, u
         if (number == 0 && slice->ready_count > PC_READY_SPARE) {
             number = ready_pop(slice);
         }
-        if (number == 0 && !pc_evict_one(slice, now)) {
-            number = pc_pool_take(slice->pool);
-            if (number == 0) {
-                return PC_SLICE_NO_MEMORY;
+        if (number == 0) {
+            const enum pc_slice_status status =
+                pc_evict_one(slice, now, budget != NULL ? budget : &endless);
+            if (status == PC_SLICE_NO_MEMORY) {
+                number = pc_pool_take(slice->pool);
+            }
+            if (status != PC_SLICE_OK && number == 0) {
+                return status;
             }
         }
         if (number != 0) {

@@ -80,6 +80,7 @@ struct pc_slice {
     uint32_t floor_count; /* segments it never goes below, so that a store can always evict */
     uint32_t limbo;       /* cleared but held, by next_free */
     struct pc_clearing clearing;
+    uint32_t walked;      /* chunks visited one by one so far: they cost what items cost */
     uint32_t cleared_age; /* of the segment being cleared when that began, in seconds */
 
     uint32_t giving;                /* segments to give to the pool, see balance.c */
@@ -111,8 +112,10 @@ unsigned pc_log_stream_with_room(const struct pc_slice *slice, uint32_t expiry, 
 bool pc_log_has_room(const struct pc_slice *slice, unsigned stream, uint32_t bytes);
 
 /* Open a segment for the stream, making room if there is none. Items may be evicted, so whatever
- * was found before must be found again. OK or NO_MEMORY. */
-enum pc_slice_status pc_log_make_room(struct pc_slice *slice, unsigned stream, uint32_t now);
+ * was found before must be found again. OK, NO_MEMORY, or LATER when the budget (in items) is
+ * spent; NULL: as much as it takes. */
+enum pc_slice_status pc_log_make_room(struct pc_slice *slice, unsigned stream, uint32_t now,
+                                      unsigned *budget);
 
 /* Open a segment for the stream only if one is free; accesses in it count from `born`. */
 bool pc_log_open_free(struct pc_slice *slice, unsigned stream, uint32_t born, uint32_t now);
@@ -143,17 +146,19 @@ void pc_log_close(struct pc_slice *slice, unsigned stream);
 /* Begin with a segment; none is being cleared, and it is closed. */
 void pc_clear_begin(struct pc_slice *slice, uint32_t number, bool evicts);
 
-/* Look at entries, about `budget`; returns what is left of it. The clearing ends when the segment
- * does. */
+/* Look at entries, about `budget`, those that are copied or lie in many chunks at what they cost;
+ * returns what is left of it. The clearing ends when the segment does. */
 unsigned pc_clear_some(struct pc_slice *slice, uint32_t now, unsigned budget);
 
 /* --- evict.c: what goes and what stays --- */
 
-/* Begin to clear the next segment whose turn it is; false: none can be evicted. */
-bool pc_evict_begin(struct pc_slice *slice, uint32_t now);
+/* Begin to clear the next segment whose turn it is; false: none can be evicted. Looking for it uses
+ * some of the budget; when that is spent first, nothing has begun, and it is to be called again. */
+bool pc_evict_begin(struct pc_slice *slice, uint32_t now, unsigned *budget);
 
-/* Make one segment free by evicting, whatever it takes; false: nothing can be evicted. */
-bool pc_evict_one(struct pc_slice *slice, uint32_t now);
+/* Make one segment free by evicting. OK, NO_MEMORY (nothing can be evicted), or LATER when the
+ * budget is spent. */
+enum pc_slice_status pc_evict_one(struct pc_slice *slice, uint32_t now, unsigned *budget);
 
 /* A key that was not there is stored: learn from it if it was evicted not long ago. */
 void pc_evict_learn(struct pc_slice *slice, uint64_t hash);
@@ -181,9 +186,10 @@ bool pc_balance_gives(const struct pc_slice *slice);
 /* What is free is meant for somebody else. */
 bool pc_balance_leaves(const struct pc_slice *slice);
 
-/* Before so many bytes are taken in chunks. OK: try. LATER: the others were asked. NO_MEMORY. */
+/* Before so many bytes are taken in chunks: evict for them within the budget. OK: there is room.
+ * LATER: there is not, and now the others evict too. NO_MEMORY. */
 enum pc_slice_status pc_balance_ask(struct pc_slice *slice, unsigned stream, uint64_t bytes,
-                                    uint32_t now);
+                                    uint32_t now, unsigned *budget);
 
 /* --- chain.c: values in chunks --- */
 

@@ -16,6 +16,7 @@ enum {
     PC_SLICE_SEGMENTS_MIN = 32,
     PC_SLICES_PER_CORE = 4,
     PC_POOL_SEGMENTS_MIN = 8, /* per slice: groups, one to clear, one ready */
+    PC_TRIM_BYTES = 4 << 20,  /* given back in one step: some 200 us */
 };
 
 static void *map_system(void *ctx, size_t bytes)
@@ -197,12 +198,46 @@ static bool charge_segment(struct pc_pool *pool)
     return true;
 }
 
-uint32_t pc_pool_take(struct pc_pool *pool)
+static void cool(struct pc_pool *pool, uint32_t number)
 {
-    uint32_t number = stack_pop(pool, &pool->warm);
+    const struct pc_memory *memory = pool->memory;
+    memory->release(memory->ctx, pc_pool_at(pool, pc_pool_place(pool, number, 0)),
+                    pool->segment_bytes);
+    pc_pool_discharge(pool, pool->segment_bytes);
+    stack_push(pool, &pool->cold, number);
+}
+
+static uint32_t warm_pop(struct pc_pool *pool)
+{
+    const uint32_t number = stack_pop(pool, &pool->warm);
     if (number != 0) {
         atomic_fetch_sub_explicit(&pool->warm_count, 1, memory_order_relaxed);
-    } else {
+    }
+    return number;
+}
+
+bool pc_pool_trim(struct pc_pool *pool)
+{
+    for (uint32_t bytes = 0; pc_pool_over(pool); bytes += pool->segment_bytes) {
+        if (bytes >= PC_TRIM_BYTES) {
+            return true;
+        }
+        const uint32_t number = warm_pop(pool);
+        if (number == 0) {
+            return false;
+        }
+        cool(pool, number);
+    }
+    return false;
+}
+
+uint32_t pc_pool_take(struct pc_pool *pool)
+{
+    if (PC_UNLIKELY(pc_pool_over(pool))) {
+        (void)pc_pool_trim(pool);
+    }
+    uint32_t number = pc_pool_over(pool) ? 0 : warm_pop(pool);
+    if (number == 0) {
         if (!charge_segment(pool)) {
             return 0;
         }
@@ -219,30 +254,27 @@ uint32_t pc_pool_take(struct pc_pool *pool)
     return number;
 }
 
-static void cool(struct pc_pool *pool, uint32_t number)
-{
-    const struct pc_memory *memory = pool->memory;
-    memory->release(memory->ctx, pc_pool_at(pool, pc_pool_place(pool, number, 0)),
-                    pool->segment_bytes);
-    pc_pool_discharge(pool, pool->segment_bytes);
-    stack_push(pool, &pool->cold, number);
-}
-
+/* Stays resident even when too much is: a long value gives many at once, and the next trim or take
+ * gives them back in steps. */
 void pc_pool_give(struct pc_pool *pool, uint32_t number)
 {
     atomic_fetch_sub_explicit(&pool->taken_count, 1, memory_order_relaxed);
-    if (pc_pool_over(pool)) {
-        cool(pool, number);
-        return;
-    }
     /* Count before pushing: a taker may count down at once. */
     atomic_fetch_add_explicit(&pool->warm_count, 1, memory_order_relaxed);
     stack_push(pool, &pool->warm, number);
 }
 
+/* Free segments that have to go back to the system first. */
+static uint64_t over_count(const struct pc_pool *pool)
+{
+    const uint64_t limit = atomic_load_explicit(&pool->limit_bytes, memory_order_relaxed);
+    const uint64_t used = atomic_load_explicit(&pool->used_bytes, memory_order_relaxed);
+    return PC_LIKELY(used <= limit) ? 0 : (used - limit - 1) / pool->segment_bytes + 1;
+}
+
 bool pc_pool_has_free(const struct pc_pool *pool)
 {
-    if ((uint32_t)atomic_load_explicit(&pool->warm, memory_order_relaxed) != 0) {
+    if (atomic_load_explicit(&pool->warm_count, memory_order_relaxed) > over_count(pool)) {
         return true;
     }
     if (atomic_load_explicit(&pool->used_bytes, memory_order_relaxed) + pool->segment_bytes >
@@ -258,25 +290,23 @@ uint32_t pc_pool_free_count(const struct pc_pool *pool)
     const uint64_t limit = atomic_load_explicit(&pool->limit_bytes, memory_order_relaxed);
     const uint64_t used = atomic_load_explicit(&pool->used_bytes, memory_order_relaxed);
     const uint64_t unused = used < limit ? (limit - used) / pool->segment_bytes : 0;
-    return atomic_load_explicit(&pool->warm_count, memory_order_relaxed) + (uint32_t)unused;
-}
-
-void pc_pool_trim(struct pc_pool *pool)
-{
-    while (pc_pool_over(pool)) {
-        const uint32_t number = stack_pop(pool, &pool->warm);
-        if (number == 0) {
-            return;
-        }
-        atomic_fetch_sub_explicit(&pool->warm_count, 1, memory_order_relaxed);
-        cool(pool, number);
-    }
+    const uint64_t warm = atomic_load_explicit(&pool->warm_count, memory_order_relaxed);
+    const uint64_t over = over_count(pool);
+    return (uint32_t)(warm > over ? warm - over + unused : unused);
 }
 
 bool pc_pool_over(const struct pc_pool *pool)
 {
     return atomic_load_explicit(&pool->used_bytes, memory_order_relaxed) >
            atomic_load_explicit(&pool->limit_bytes, memory_order_relaxed);
+}
+
+bool pc_pool_owes(const struct pc_pool *pool)
+{
+    const uint64_t used = atomic_load_explicit(&pool->used_bytes, memory_order_relaxed);
+    const uint64_t warm = atomic_load_explicit(&pool->warm_count, memory_order_relaxed);
+    return used > atomic_load_explicit(&pool->limit_bytes, memory_order_relaxed) +
+                      warm * pool->segment_bytes;
 }
 
 void pc_pool_charge(struct pc_pool *pool, uint64_t bytes)

@@ -120,13 +120,17 @@ bool pc_pool_has_free(const struct pc_pool *pool);
 /* How many it would find. */
 uint32_t pc_pool_free_count(const struct pc_pool *pool);
 
-/* Give free segments back to the system while more is used than the limit allows.  Core: any. */
-void pc_pool_trim(struct pc_pool *pool);
+/* Give some free segments back to the system while more is used than the limit allows. True: there
+ * is more of that to do.  Core: any. */
+bool pc_pool_trim(struct pc_pool *pool);
 
-/* More is used than the limit allows: give segments back.  Core: any. */
+/* More is used than the limit allows.  Core: any. */
 bool pc_pool_over(const struct pc_pool *pool);
 
-/* Count index memory; may exceed the limit, see pc_pool_over.  Core: any. */
+/* It would be so even without the free segments: slices have to give some back.  Core: any. */
+bool pc_pool_owes(const struct pc_pool *pool);
+
+/* Count index memory; may exceed the limit, see pc_pool_owes.  Core: any. */
 void pc_pool_charge(struct pc_pool *pool, uint64_t bytes);
 void pc_pool_discharge(struct pc_pool *pool, uint64_t bytes);
 

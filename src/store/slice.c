@@ -333,18 +333,19 @@ static uint32_t age_of(const struct pc_slice *slice, uint32_t number, uint32_t n
 static bool short_of_room(const struct pc_slice *slice)
 {
     return (slice->ready_count <= PC_READY_SPARE && !pc_pool_has_free(slice->pool)) ||
-           pc_pool_over(slice->pool) || pc_balance_gives(slice);
+           pc_pool_owes(slice->pool) || pc_balance_gives(slice);
 }
 
 void pc_slice_pace(struct pc_slice *slice, uint32_t now, uint64_t bytes)
 {
-    if (slice->clearing.segment == 0) {
-        if (PC_LIKELY(!short_of_room(slice)) || !pc_evict_begin(slice, now)) {
-            return;
-        }
+    if (slice->clearing.segment == 0 && PC_LIKELY(!short_of_room(slice))) {
+        return;
     }
     const uint64_t entries = PC_PACE_ENTRIES + bytes / PC_PACE_BYTES;
-    (void)pc_clear_some(slice, now, entries < PC_PACE_MAX ? (unsigned)entries : PC_PACE_MAX);
+    unsigned budget = entries < PC_PACE_MAX ? (unsigned)entries : PC_PACE_MAX;
+    if (slice->clearing.segment != 0 || pc_evict_begin(slice, now, &budget)) {
+        (void)pc_clear_some(slice, now, budget);
+    }
 }
 
 /* The next segment that was flushed; the flush ends when there is none. */
@@ -422,7 +423,7 @@ static bool clear_next(struct pc_slice *slice, uint32_t now, unsigned *budget)
         number = expired_segment(slice, now, budget);
     }
     if (number == 0) {
-        return short_of_room(slice) && pc_evict_begin(slice, now);
+        return short_of_room(slice) && pc_evict_begin(slice, now, budget);
     }
     struct pc_segment *segment = &slice->pool->segments[number];
     if (segment->state == PC_SEGMENT_OPEN) {
@@ -438,7 +439,7 @@ bool pc_slice_step(struct pc_slice *slice, uint32_t now, unsigned budget)
         pc_log_reap(slice);
     }
     pc_balance_second(slice, now);
-    pc_pool_trim(slice->pool);
+    const bool trims = pc_pool_trim(slice->pool);
     while (budget != 0) {
         if (slice->clearing.segment == 0 && !clear_next(slice, now, &budget)) {
             break;
@@ -449,7 +450,7 @@ bool pc_slice_step(struct pc_slice *slice, uint32_t now, unsigned budget)
     }
     for (; budget > PC_INDEX_ITEMS_PER_BUCKET; budget -= PC_INDEX_ITEMS_PER_BUCKET) {
         if (!pc_index_grow(&slice->index) && !pc_index_shrink(&slice->index)) {
-            return false;
+            return pc_index_release(&slice->index) || trims;
         }
     }
     return true;

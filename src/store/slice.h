@@ -28,6 +28,8 @@ enum {
     PC_KEY_BYTES_MAX = 250,         /* memcached's limit */
     PC_SLICE_COUNT_MAX = 1 << 12,   /* slices of one pool: their number is in each CAS number */
     PC_VALUE_HOLD_BYTES = 4 * 1024, /* from here on sending by reference beats a copy */
+    PC_SLICE_LATER_BYTES_MIN = 7 * 1024, /* a shorter value that extends nothing is not put in
+                                          * chunks in segments of 64 KiB and more */
 };
 
 struct pc_slice;
@@ -183,7 +185,7 @@ bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t no
                    struct pc_value *out_value);
 
 /* Store as `store` says; the new CAS number goes to *out_cas when OK and out_cas is not NULL.
- * LATER only for values that need more than one segment.  Core: owner. */
+ * LATER only for values in chunks.  Core: owner. */
 enum pc_slice_status pc_slice_store(struct pc_slice *slice, const struct pc_key *key,
                                     const struct pc_store *store, uint32_t now, uint64_t *out_cas);
 

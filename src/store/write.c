@@ -409,7 +409,7 @@ static enum pc_slice_status find_room(struct pc_slice *slice, struct storing *st
     const uint32_t bytes = pc_draft_bytes(draft);
     storing->stream = pc_log_stream_with_room(slice, draft->expiry, bytes, now);
     if (!pc_log_has_room(slice, storing->stream, bytes)) {
-        return pc_log_make_room(slice, storing->stream, now);
+        return pc_log_make_room(slice, storing->stream, now, NULL);
     }
     *out_again = false;
     return PC_SLICE_OK;
