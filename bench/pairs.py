@@ -111,7 +111,7 @@ def start_server(arm, mode, build, cpus, cores=1, extra=(), prefix=(), connectio
         command = percore_command(build, arm, mode, port, cores, extra, connections_max)
     elif kind == "memcached" and mode == "get":
         command = [shutil.which("memcached") or "memcached", "-t", str(cores), "-m", "256"]
-        command += ["-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody", "-c", str(connections_max)]
+        command += ["-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody", "-c", str(connections_max), *extra]
     elif kind == "redis" and mode == "get":
         protocol = "redis"
         command = [shutil.which("redis-server") or "redis-server", "--port", str(port)]
