@@ -141,6 +141,7 @@ struct pc_config {
     unsigned worker_count; /* 0: as many as the model wants */
     unsigned place_count;  /* places belong to core (place mod core_count) */
     bool places_shared;    /* places may be used on any lane: a call to one is done at once */
+    bool places_lent;      /* a core's places may be borrowed while it sleeps */
     bool accept_by_hash;   /* keep a connection where the kernel's hash put it */
     unsigned connection_count_max; /* 0: 1024 */
     unsigned backlog_count;        /* 0: 1024 */
@@ -208,6 +209,16 @@ bool pc_request_settled(const struct pc_request *, int32_t place);
 /* The calls that the request has out use this place too: it is not settled before they are
  * answered. */
 void pc_request_concerns(struct pc_request *, int32_t place);
+
+/* Without a call. at_hand: this lane may be at the place now, and until it returns to the runtime:
+ * it is the place's core, and nobody has borrowed the place.
+ * borrow: the place's core sleeps, nobody else has the place, and the request may go there out of
+ * turn: no call of its connection to that place is unanswered. Until give_back it is this lane's;
+ * do one thing there, and neither wait nor post. Where places are not lent, always false. */
+bool pc_place_at_hand(const struct pc_lane *, int32_t place);
+bool pc_place_borrow(const struct pc_request *, int32_t place);
+void pc_place_give_back(const struct pc_request *, int32_t place);
+
 /* Put the next `count` bytes of the body at `into` (NULL: swallow them), then return PC_AGAIN;
  * serve runs again with the bytes in place, or with body_error set. Whole body: until body_bytes is
  * 0. */

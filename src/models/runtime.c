@@ -190,6 +190,8 @@ static int lanes_make(struct pc_runtime *runtime, struct trouble *trouble)
 {
     bool threads = runtime->preset->cores == PC_CORES_NONE;
     runtime->core_count = threads ? 0 : runtime->plan.core_count;
+    runtime->lends =
+        runtime->config.places_lent && runtime->core_count > 1 && !runtime->config.places_shared;
     runtime->lane_count = threads ? 1 + runtime->config.connection_count_max
                                   : runtime->core_count + runtime->worker_count;
     unsigned share_count = threads ? 1 : runtime->core_count;

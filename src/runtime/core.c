@@ -5,6 +5,7 @@
 #include "base/hooks.h"
 #include "runtime/conn.h"
 #include "runtime/listener.h"
+#include "runtime/place.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -67,6 +68,10 @@ bool pc_core_call(struct pc_lane *lane, struct pc_call *call)
     PC_ASSERT(call->place >= 0 && (unsigned)call->place < runtime->config.place_count);
     unsigned owner = (unsigned)call->place % runtime->core_count;
     if (owner == lane->index || runtime->config.places_shared) {
+        if (pc_places_away(core)) {
+            pc_places_park(core, call);
+            return true;
+        }
         return false;
     }
     struct pc_outbox *outbox = pc_mailbox_outbox(core->mailbox, owner);
@@ -125,6 +130,7 @@ static void phase_poll(struct pc_core *core)
         core->sleeping = false;
         pc_mailbox_awake(core->mailbox);
     }
+    pc_places_take_up(core);
     for (int i = 0; i < count; i++) {
         const struct pc_ready *report = &core->reports[i];
         if (PC_UNLIKELY(report->handle.generation == 0)) {
@@ -138,7 +144,7 @@ static void phase_poll(struct pc_core *core)
     }
 }
 
-static void call_answered(struct pc_call *call)
+void pc_core_answered(struct pc_call *call)
 {
     struct pc_exchange *exchange;
     if (pc_exchange_answered(call, &exchange)) {
@@ -152,7 +158,11 @@ static void visit_letter(void *ctx, struct pc_letter *letter, enum pc_letter_kin
     struct pc_core *core = ctx;
     struct pc_call *call = PC_CONTAINER_OF(letter, struct pc_call, letter);
     if (kind == PC_LETTER_ANSWER) {
-        call_answered(call);
+        pc_core_answered(call);
+        return;
+    }
+    if (pc_places_away(core)) {
+        pc_places_park(core, call);
         return;
     }
     call->work(call, &core->lane);
@@ -173,10 +183,13 @@ static void visit_control(struct pc_core *core, struct pc_control *control)
     }
     case PC_CONTROL_CALL:
         core->jobs_out--;
-        call_answered(PC_CONTAINER_OF(control, struct pc_call, control));
+        pc_core_answered(PC_CONTAINER_OF(control, struct pc_call, control));
         break;
     case PC_CONTROL_CONN:
         pc_conn_returned(PC_CONTAINER_OF(control, struct pc_conn, control));
+        break;
+    case PC_CONTROL_BATON:
+        pc_places_returned(core);
         break;
     }
 }
@@ -242,7 +255,8 @@ static void phase_timers(struct pc_core *core)
 static void phase_steps(struct pc_core *core)
 {
     const struct pc_runtime *runtime = core->lane.runtime;
-    if (runtime->service->place_step == NULL || core->lane.now_ns < core->step_ns) {
+    if (runtime->service->place_step == NULL || core->lane.now_ns < core->step_ns ||
+        pc_places_away(core)) {
         return;
     }
     core->stepping = false;
@@ -360,15 +374,18 @@ static bool phase_drain(struct pc_core *core)
             ring_all(runtime);
         }
     }
-    return atomic_load_explicit(&runtime->settled_count, memory_order_acquire) ==
-           runtime->core_count;
+    /* Whoever borrowed here has settled since, so the letter it owes us is on its way. */
+    return !pc_places_away(core) &&
+           atomic_load_explicit(&runtime->settled_count, memory_order_acquire) ==
+               runtime->core_count;
 }
 
 /* ---- Rest ---- */
 
 static bool has_work(const struct pc_core *core)
 {
-    return !pc_list_empty(&core->ready) || core->accepting || core->stepping;
+    return !pc_list_empty(&core->ready) || core->accepting ||
+           (core->stepping && !pc_places_away(core));
 }
 
 /* Look for mail a little longer before sleeping: another core is likely to write at once. The time
@@ -380,7 +397,8 @@ static bool poll_briefly(struct pc_core *core)
     if (!runtime->spins || runtime->core_count == 1) {
         return false;
     }
-    if (pc_mailbox_settled(core->mailbox) && core->spin_ns < PC_SPIN_NS_MIN) {
+    if (pc_mailbox_settled(core->mailbox) && core->spin_ns < PC_SPIN_NS_MIN &&
+        !pc_places_away(core)) {
         return false;
     }
     uint64_t limit_ns = core->spin_ns < PC_SPIN_NS_MIN ? PC_SPIN_NS_MIN : core->spin_ns;
@@ -404,6 +422,8 @@ static void rest(struct pc_core *core)
     if (has_work(core) || poll_briefly(core)) {
         return;
     }
+    /* Laid down before the announcement: whoever sees us sleep need not wake us. */
+    pc_places_lay_down(core);
     if (!pc_mailbox_prepare_sleep(core->mailbox)) {
         return;
     }
@@ -518,6 +538,9 @@ int pc_core_create(struct pc_runtime *runtime, unsigned index, const struct pc_p
     pc_list_init(&core->ready);
     pc_list_init(&core->starved);
     pc_list_init(&core->conns_free);
+    core->parked_last = &core->parked;
+    pc_baton_init(&core->baton);
+    core->baton.control.kind = PC_CONTROL_BATON;
     int outcome = poller->create(runtime->kernel, &core->poller);
     if (outcome == 0) {
         outcome = pc_mailbox_create(index, runtime->core_count, 0, &core->mailbox);

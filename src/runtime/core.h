@@ -20,6 +20,7 @@
 #define PC_RUNTIME_CORE_H
 
 #include "base/list.h"
+#include "runtime/baton.h"
 #include "runtime/lane.h"
 #include "runtime/limits.h"
 #include "runtime/mailbox.h"
@@ -34,6 +35,7 @@ enum pc_control_kind {
     PC_CONTROL_HANDOVER, /* struct pc_handover: a connection accepted elsewhere */
     PC_CONTROL_CALL,     /* struct pc_call: a worker has done it */
     PC_CONTROL_CONN,     /* struct pc_conn: a worker has run its batch */
+    PC_CONTROL_BATON,    /* struct pc_baton: what was borrowed here is back */
 };
 
 struct pc_core {
@@ -58,6 +60,9 @@ struct pc_core {
     struct pc_timer deadline; /* of a drain */
     bool sleeping, stepping, draining, settled;
     bool credits_missing; /* calls wait in an outbox */
+    /* Calls to places of this core that wait until those are back, oldest first. */
+    struct pc_letter *parked, **parked_last;
+    struct pc_baton baton; /* of its places; its word is everybody's */
     struct pc_ready reports[PC_READY_COUNT_MAX];
 };
 
@@ -96,6 +101,9 @@ bool pc_core_call(struct pc_lane *lane, struct pc_call *call);
 
 /* Buffers are full, or a credit is missing: nothing is read until that ends.  Core: owner. */
 bool pc_core_starved(struct pc_core *core);
+
+/* The call is answered: its connection goes on.  Core: the one that posted it. */
+void pc_core_answered(struct pc_call *call);
 
 /* Set `conn` aside until then.  Core: owner. */
 void pc_core_starve(struct pc_core *core, struct pc_conn *conn);

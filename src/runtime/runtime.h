@@ -56,6 +56,7 @@ struct pc_runtime {
     struct pc_counters **counters; /* lane_count */
     unsigned lane_count, worker_count;
     bool spins; /* a core may poll before it sleeps: CPUs are not shared */
+    bool lends; /* the places of a core that sleeps may be borrowed */
     uint64_t start_ns;
     /* Installed by the model: run a call on a worker; run a connection's batch on a worker. NULL:
      * there are no workers, or they take no batches. */

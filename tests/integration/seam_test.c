@@ -34,7 +34,7 @@ struct world {
     const char *model;
     unsigned core_count, worker_count;
     unsigned place_count;
-    bool shared, workers;
+    bool shared, lent, workers;
     uint64_t request_count;
     unsigned open_count;
 };
@@ -88,6 +88,7 @@ static void tally_is_complete(const struct pc_test_tally *tally, const struct wo
     if (!world->shared) {
         assert_true((world->core_count > 1) == (tally->calls_later > 0));
     }
+    assert_true(world->lent == (tally->calls_borrowed > 0));
 }
 
 static void world_run(const struct world *world)
@@ -99,6 +100,7 @@ static void world_run(const struct world *world)
         .seed = seed,
         .place_count = world->place_count,
         .places_shared = world->shared,
+        .places_lent = world->lent,
         .workers = world->workers,
         .connection_count = CONNECTION_COUNT_MAX,
     });
@@ -113,6 +115,7 @@ static void world_run(const struct world *world)
         .affinity = -1,
         .place_count = world->place_count,
         .places_shared = world->shared,
+        .places_lent = world->lent,
         .signals_declined = true,
         .seed = seed,
     };
@@ -152,13 +155,14 @@ static void world_run(const struct world *world)
     struct pc_test_tally tally;
     pc_test_service_tally(service, &tally);
     tally_is_complete(&tally, world);
-    print_message("  %llu replies on %llu connections: %llu half-closed, %llu reset, %llu hung up "
-                  "on, %llu malformed, %llu abandoned; %llu of %llu calls elsewhere\n",
-                  (unsigned long long)result.verified, (unsigned long long)result.connections,
-                  (unsigned long long)result.half_closed, (unsigned long long)result.reset,
-                  (unsigned long long)result.hung_up, (unsigned long long)result.malformed,
-                  (unsigned long long)result.abandoned, (unsigned long long)tally.calls_later,
-                  (unsigned long long)tally.calls_posted);
+    print_message(
+        "  %llu replies on %llu connections: %llu half-closed, %llu reset, %llu hung up "
+        "on, %llu malformed, %llu abandoned; %llu of %llu calls elsewhere, %llu borrowed\n",
+        (unsigned long long)result.verified, (unsigned long long)result.connections,
+        (unsigned long long)result.half_closed, (unsigned long long)result.reset,
+        (unsigned long long)result.hung_up, (unsigned long long)result.malformed,
+        (unsigned long long)result.abandoned, (unsigned long long)tally.calls_later,
+        (unsigned long long)tally.calls_posted, (unsigned long long)tally.calls_borrowed);
     pc_test_service_destroy(service);
 }
 
@@ -267,6 +271,17 @@ static void four_cores_keep_every_promise(void **state)
                               .open_count = 24});
 }
 
+/* Few connections, so that cores sleep and are borrowed from. */
+static void cores_that_lend_keep_every_promise(void **state)
+{
+    world_run(&(struct world){.model = "per-core",
+                              .core_count = 3,
+                              .place_count = 12,
+                              .lent = true,
+                              .request_count = pc_test_scale(30000, 3000000),
+                              .open_count = 3});
+}
+
 static void threads_keep_every_promise(void **state)
 {
     world_run(&(struct world){.model = "thread-per-connection",
@@ -299,6 +314,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_core_keeps_every_promise),
         cmocka_unit_test(two_cores_and_workers_keep_every_promise),
         cmocka_unit_test(four_cores_keep_every_promise),
+        cmocka_unit_test(cores_that_lend_keep_every_promise),
         cmocka_unit_test(threads_keep_every_promise),
         cmocka_unit_test(a_pool_keeps_every_promise),
     };

@@ -3,7 +3,7 @@
  * service_test: worlds of the test service, which does everything a service may do.
  *
  * Goal    Whatever the schedule and the machine's moods, each request is answered once, in order,
- *         byte for byte; each promise to the service is kept; each of eight planted mistakes shows
+ *         byte for byte; each promise to the service is kept; each of twelve planted mistakes shows
  *         within 1000 seeds.
  * Method  A world a seed (world.h), with the service's own checks and its checker as clients.
  */
@@ -128,6 +128,7 @@ static const char *service_world(uint64_t seed, FILE *report)
         .place_count = pool ? 0 : core_count * (1 + (unsigned)pc_random_below(&random, 3)),
         .workers = pool || pc_random_below(&random, 4) == 0,
         .connection_count = client_count * connection_count,
+        .places_lent = pc_random_below(&random, 2) == 0,
     };
     struct pc_test_service *service = pc_test_service_create(&service_config);
     assert_non_null(service);
@@ -138,6 +139,7 @@ static const char *service_world(uint64_t seed, FILE *report)
         .core_count = core_count,
         .worker_count = 1 + (unsigned)pc_random_below(&random, 3),
         .place_count = service_config.place_count,
+        .places_lent = service_config.places_lent,
         .service = pc_test_service_rows(service),
         .app = service,
         .client_count = client_count,
@@ -179,7 +181,12 @@ static void worlds_meet_every_limit(void **state)
                   " waits for credits, %" PRIu64 " waits for memory, %" PRIu64 " polls paid\n",
                   tally.steps, tally.requests, tally.letters, tally.jobs, tally.read_pauses,
                   tally.credit_waits, tally.cap_core, tally.polls_paid);
+    print_message("lending: %" PRIu64 " borrowed, %" PRIu64 " refused, %" PRIu64
+                  " wanted back, %" PRIu64 " calls parked\n",
+                  tally.borrowed, tally.borrow_refused, tally.batons_wanted, tally.calls_parked);
     assert_true(tally.letters > 0 && tally.jobs > 0 && tally.cap_core > 0 && tally.polls_paid > 0);
+    assert_true(tally.borrowed > 0 && tally.borrow_refused > 0 && tally.batons_wanted > 0 &&
+                tally.calls_parked > 0);
 }
 
 static void find(enum pc_bug bug, const char *name)
@@ -237,6 +244,30 @@ static void double_release_is_found(void **state)
     find(PC_BUG_DOUBLE_RELEASE, "double release");
 }
 
+static void entering_untaken_is_found(void **state)
+{
+    (void)state;
+    find(PC_BUG_ENTERED_UNTAKEN, "entered without the baton");
+}
+
+static void silent_return_is_found(void **state)
+{
+    (void)state;
+    find(PC_BUG_GIVEN_BACK_SILENTLY, "given back silently");
+}
+
+static void lending_what_is_wanted_is_found(void **state)
+{
+    (void)state;
+    find(PC_BUG_LENT_TWICE, "lent again while wanted");
+}
+
+static void borrowing_out_of_turn_is_found(void **state)
+{
+    (void)state;
+    find(PC_BUG_BYPASS_UNSETTLED, "borrowed out of turn");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +281,10 @@ int main(void)
         cmocka_unit_test(ignored_rdhup_is_found),
         cmocka_unit_test(early_timer_is_found),
         cmocka_unit_test(double_release_is_found),
+        cmocka_unit_test(entering_untaken_is_found),
+        cmocka_unit_test(silent_return_is_found),
+        cmocka_unit_test(lending_what_is_wanted_is_found),
+        cmocka_unit_test(borrowing_out_of_turn_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

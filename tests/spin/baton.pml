@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * baton: a slice is worked on by its owner, or by a borrower while the owner sleeps (DESIGN rule 6).
+ * baton: a core's places are worked at by the core, or by borrowers while it sleeps (DESIGN rule 6).
  *
- * Two borrowers have WORKS pieces of work each for one slice. Each tries the baton; where it is
- * refused it posts a letter to the owner and rings if needed. The owner lays the baton down before
- * it sleeps, tries to take it once when it wakes, and else sets WANTED and goes on without. All work
- * is done in the end, by one at a time; a letter nobody serves is an invalid end state.
+ * The word is that of baton.h: LENT, and a bit for each of two places that is borrowed. Two
+ * borrowers have WORKS pieces of work each, the first at either place, the second at place 0. Each
+ * tries to borrow; where it is refused it posts a letter to the owner and rings if needed. The owner
+ * lays its places down before it sleeps and takes them up when it wakes; if one is borrowed it parks
+ * letters until the control letter of whoever gives back the last. All work is done in the end, at
+ * each place by one at a time; a letter nobody serves is an invalid end state, and a control letter
+ * posted twice trips an assertion.
  *
- * Must fail: BROKEN_SILENT_LAY_DOWN  WANTED is seen and no control letter posted
- *            BROKEN_BLIND_LAY_DOWN   WANTED is looked for, then the word is stored
- *            BROKEN_RELAXED_LAY_DOWN the word may become visible before the work
- *            BROKEN_BLIND_BORROW     the word is looked at, then stored
- *            BROKEN_TRY_FIRST        the owner tries, then takes the control letter that answers it
- *            BROKEN_NO_RECHECK       the owner sleeps without looking again
+ * Must fail: BROKEN_SILENT_GIVE_BACK  the last is given back, and no control letter posted
+ *            BROKEN_BLIND_GIVE_BACK   the word is looked at, then stored
+ *            BROKEN_RELAXED_GIVE_BACK the word may become visible before the work
+ *            BROKEN_BLIND_BORROW      the word is looked at, then stored
+ *            BROKEN_UNTAKEN           the owner goes on as if it had taken all up
+ *            BROKEN_LENT_TWICE        the owner lends again while the control letter is to come
+ *            BROKEN_NO_RECHECK        the owner sleeps without looking again
  */
 #define OWNER      0
 #define BORROWER_1 1
@@ -20,15 +24,15 @@
 #define PROCESSES  3
 
 #define WORD     0
-#define DATA     1 /* the slice: plain memory of whoever holds the baton */
-#define CONTROL  2
-#define FLAG     3
-#define LETTER_1 4 /* published letters of each borrower */
-#define LETTER_2 5
-#define CELLS    6
+#define DATA_0   1 /* the places: plain memory of whoever is there */
+#define DATA_1   2
+#define CONTROL  3
+#define FLAG     4
+#define LETTER_1 5 /* published letters of each borrower; the owner serves them at the first place */
+#define LETTER_2 6
+#define CELLS    7
 
-#define FREE   4 /* else: the holder */
-#define WANTED 8
+#define LENT 4 /* beside bits 1 and 2 */
 
 #define AWAKE  0
 #define ASLEEP 1
@@ -40,15 +44,15 @@
 #include "memory.h"
 
 bool bell;
-byte inside, work_done;
+byte inside[2], work_done[2];
 
-inline work(me)
+inline work(me, place)
 {
-    atomic { inside++; assert(inside == 1); }
-    load(me, DATA, value);
-    assert(value == work_done);
-    store(me, DATA, value + 1);
-    atomic { work_done++; inside--; }
+    atomic { inside[place]++; assert(inside[place] == 1); }
+    load(me, DATA_0 + place, value);
+    assert(value == work_done[place]);
+    store(me, DATA_0 + place, value + 1);
+    atomic { work_done[place]++; inside[place]--; }
 }
 
 inline must_ring(me)
@@ -65,85 +69,78 @@ inline must_ring(me)
     fi
 }
 
-inline borrow(me)
+/* In one step, as the hardware adds: the buffer of the process is empty first. */
+inline add(who, cell, amount, before)
 {
+    atomic {
+        dirty_count[who] == 0 -> before = memory[cell]; memory[cell] = memory[cell] + amount;
+    }
+}
+
+inline borrow(me, place)
+{
+    done = false;
+    do
+    :: load(me, WORD, word);
+       if
+       :: (word & LENT) == 0 || (word & (1 << place)) != 0 -> break
+       :: else
+       fi;
 #ifdef BROKEN_BLIND_BORROW
-    load(me, WORD, word);
-    done = (word == FREE);
-    if
-    :: done -> exchange(me, WORD, me, word)
-    :: else
-    fi
+       done = true;
+       exchange(me, WORD, word | (1 << place), value);
 #else
-    compare_exchange(me, WORD, FREE, me, done)
+       compare_exchange(me, WORD, word, word | (1 << place), done);
 #endif
+       if
+       :: done -> break
+       :: else
+       fi
+    od
 }
 
-inline call_owner(me)
+inline give_back(me, place)
 {
-    exchange(me, WORD, FREE | WANTED, word);
-#ifndef BROKEN_SILENT_LAY_DOWN
-    exchange(me, CONTROL, 1, value);
-    must_ring(me);
-#endif
-}
-
-inline lay_down(me)
-{
-#ifdef BROKEN_BLIND_LAY_DOWN
+#ifdef BROKEN_BLIND_GIVE_BACK
     load(me, WORD, word);
-    done = (word == me);
+    exchange(me, WORD, word & ~(1 << place), value);
+#else
+#ifdef BROKEN_RELAXED_GIVE_BACK
+    atomic { word = memory[WORD]; memory[WORD] = memory[WORD] - (1 << place); }
+#else
+    add(me, WORD, -(1 << place), word);
+#endif
+#endif
+#ifndef BROKEN_SILENT_GIVE_BACK
     if
-    :: done -> exchange(me, WORD, FREE, word)
+    :: word == (1 << place) ->
+           exchange(me, CONTROL, 1, value);
+           assert(value == 0);
+           must_ring(me)
     :: else
-    fi;
-#else
-#ifdef BROKEN_RELAXED_LAY_DOWN
-    relaxed_compare_exchange(WORD, me, FREE, done);
-#else
-    compare_exchange(me, WORD, me, FREE, done);
-#endif
-#endif
-    if
-    :: done -> skip
-    :: else -> call_owner(me)
     fi
+#endif
 }
 
 proctype borrower(byte me; byte letter)
 {
     byte i, posted, word, value;
+    bit place;
     bool done;
     for (i : 1 .. WORKS) {
-        borrow(me);
         if
-        :: done -> work(me); lay_down(me)
+        :: place = 0
+        :: me == BORROWER_1 -> place = 1
+        fi;
+        borrow(me, place);
+        if
+        :: done -> work(me, place); give_back(me, place)
         :: else ->
                posted++;
                exchange(me, letter, posted, value);
                must_ring(me)
         fi
     }
-}
-
-/* One try: take it if it lies there, else leave word that it is wanted. The control list is emptied
- * before, so that a lay-down after the try is still news. */
-inline try_take()
-{
-    holds = false;
-    do
-    :: load(OWNER, WORD, word);
-       if
-       :: (word & FREE) != 0 ->
-              compare_exchange(OWNER, WORD, word, OWNER, done);
-              holds = done
-       :: else -> compare_exchange(OWNER, WORD, word, word | WANTED, done)
-       fi;
-       if
-       :: done -> break
-       :: else
-       fi
-    od
 }
 
 inline take_letters(cell, head)
@@ -153,30 +150,48 @@ inline take_letters(cell, head)
     head = value
 }
 
+#define ALL_DONE (work_done[0] + work_done[1] == 2 * WORKS)
+
 proctype owner()
 {
     byte head_1, head_2, waiting, word, value;
-    bool holds, done;
+    bool lent, away, done;
     do
-    :: work_done == 2 * WORKS -> break
+    :: ALL_DONE && !away -> break
     :: else ->
-#ifdef BROKEN_TRY_FIRST
-           try_take();
-           exchange(OWNER, CONTROL, 0, value);
-#else
-           exchange(OWNER, CONTROL, 0, value);
-           try_take();
-#endif
-           take_letters(LETTER_1, head_1);
-           take_letters(LETTER_2, head_2);
-           do
-           :: holds && waiting > 0 -> work(OWNER); waiting--
-           :: else -> break
-           od;
+           /* Taking up, once for each sleep. */
            if
-           :: holds -> exchange(OWNER, WORD, FREE, word)
+           :: lent ->
+                  add(OWNER, WORD, -LENT, word);
+                  lent = false;
+#ifndef BROKEN_UNTAKEN
+                  away = word != LENT
+#endif
            :: else
            fi;
+           take_letters(LETTER_1, head_1);
+           take_letters(LETTER_2, head_2);
+           exchange(OWNER, CONTROL, 0, value);
+           if
+           :: value == 1 -> away = false
+           :: else
+           fi;
+           /* What is parked is done once all is here. */
+           do
+           :: !away && waiting > 0 -> work(OWNER, 0); waiting--
+           :: else -> break
+           od;
+#ifdef BROKEN_LENT_TWICE
+           if
+           :: !lent -> add(OWNER, WORD, LENT, word); lent = true
+           :: else
+           fi;
+#else
+           if
+           :: !away -> exchange(OWNER, WORD, LENT, word); lent = true
+           :: else
+           fi;
+#endif
            exchange(OWNER, FLAG, ASLEEP, value);
            done = false;
 #ifndef BROKEN_NO_RECHECK
@@ -192,7 +207,7 @@ proctype owner()
            :: else ->
                   if
                   :: atomic { bell -> bell = false }
-                  :: work_done == 2 * WORKS -> skip
+                  :: ALL_DONE && !away -> skip
                   fi
            fi;
            store(OWNER, FLAG, AWAKE)
@@ -201,11 +216,11 @@ proctype owner()
 
 init {
     atomic {
-        memory[WORD] = FREE; /* the owner is about to wake */
-        run machine(OWNER, DATA);
+        run machine(OWNER, DATA_0);
         run machine(OWNER, FLAG);
-        run machine(BORROWER_1, DATA);
-        run machine(BORROWER_2, DATA);
+        run machine(BORROWER_1, DATA_0);
+        run machine(BORROWER_1, DATA_1);
+        run machine(BORROWER_2, DATA_0);
         run owner();
         run borrower(BORROWER_1, LETTER_1);
         run borrower(BORROWER_2, LETTER_2);

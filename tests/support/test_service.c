@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/hooks.h"
 #include "base/random.h"
 
 #include <pthread.h>
@@ -19,9 +20,10 @@
 
 /* ---- What there is ---- */
 
-/* Written by its owner alone, or under the lock where places are shared. */
+/* Written by its owner or a borrower alone, or under the lock where places are shared. */
 struct place {
     alignas(PC_CACHE_LINE) pthread_mutex_t lock;
+    _Atomic(unsigned) visitors;
     uint64_t *last; /* by connection: the last ordered call */
     unsigned lane_index;
     bool open;
@@ -84,6 +86,7 @@ struct test_call {
     uint64_t answer;
     unsigned index;
     bool ordered; /* nothing later of the connection can have been posted before it */
+    bool borrowed;
     _Atomic(unsigned) done_count;
 };
 
@@ -178,11 +181,15 @@ static void place_visit(struct pc_test_service *service, struct test_call *call,
     struct place *place = &service->places[call->call.place];
     if (service->config.places_shared) {
         pthread_mutex_lock(&place->lock);
-    } else if (pc_lane_index(there) != place->lane_index) {
+    } else if (!call->borrowed && pc_lane_index(there) != place->lane_index) {
         trouble(service, "a call to place %d ran on lane %u", call->call.place,
                 pc_lane_index(there));
         return;
     }
+    if (atomic_fetch_add_explicit(&place->visitors, 1, memory_order_relaxed) != 0) {
+        trouble(service, "two are at place %d", call->call.place);
+    }
+    PC_POINT("test: at a place");
     uint64_t key = call->wire->number * 4 + call->index + 1;
     uint64_t *last = &place->last[call->wire->connection];
     if (call->ordered) {
@@ -193,6 +200,7 @@ static void place_visit(struct pc_test_service *service, struct test_call *call,
         }
         *last = key;
     }
+    atomic_fetch_sub_explicit(&place->visitors, 1, memory_order_relaxed);
     if (service->config.places_shared) {
         pthread_mutex_unlock(&place->lock);
     }
@@ -224,6 +232,23 @@ static int32_t place_draw(struct pc_test_service *service, struct scratch *scrat
     return (int32_t)pc_random_below(&scratch->random, place_count);
 }
 
+/* Do it here instead of posting it, if the place's core sleeps. */
+static bool call_borrows(struct pc_test_service *service, struct pc_request *request,
+                         struct test_call *call)
+{
+    int32_t place = call->call.place;
+    if (!service->config.places_lent || place == PC_PLACE_WORKERS || chance(request->scratch, 4) ||
+        !pc_place_borrow(request, place)) {
+        return false;
+    }
+    call->borrowed = true;
+    test_work(&call->call, NULL);
+    pc_place_give_back(request, place);
+    call->call.answered = true;
+    TALLY_ADD(service, calls_borrowed);
+    return true;
+}
+
 static bool call_post(struct pc_test_service *service, struct pc_request *request)
 {
     struct scratch *scratch = request->scratch;
@@ -237,6 +262,9 @@ static bool call_post(struct pc_test_service *service, struct pc_request *reques
         .ordered = !scratch->waited,
     };
     TALLY_ADD(service, calls_posted);
+    if (call_borrows(service, request, call)) {
+        return false;
+    }
     int outcome = pc_call_post(request, &call->call);
     if (outcome == PC_LATER) {
         TALLY_ADD(service, calls_later);

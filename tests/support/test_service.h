@@ -9,7 +9,8 @@
  *
  * It checks, and says as `trouble`: requests of a connection start in order and once; none starts
  * while an earlier one asked others to wait; input stays put, also for calls elsewhere; scratch is
- * zero at first; calls run once, at their place, in order per connection and place; bodies are
+ * zero at first; calls run once, at their place or where it is borrowed, alone there, in order per
+ * connection and place; bodies are
  * placed as asked; every hold is released exactly once; every request ends before its session.
  *
  * Core     Each function says; the service itself runs on whatever lane it is given.
@@ -27,6 +28,7 @@ struct pc_test_service_config {
     uint64_t seed;             /* how replies come about */
     unsigned place_count;      /* as in the runtime's config */
     bool places_shared;        /* as in the runtime's config */
+    bool places_lent;          /* as in the runtime's config */
     bool workers;              /* calls go to PC_PLACE_WORKERS too, or only, if place_count is 0 */
     unsigned connection_count; /* connection numbers there will be at most */
 };
@@ -35,7 +37,7 @@ struct pc_test_service_config {
 struct pc_test_tally {
     uint64_t begun, ended;
     uint64_t parsed[3], served[4]; /* by enum pc_parse and enum pc_serve */
-    uint64_t calls_posted, calls_done, calls_later;
+    uint64_t calls_posted, calls_done, calls_later, calls_borrowed;
     uint64_t holds_taken, holds_released;
     uint64_t copies, reserves, reserves_across, extras;
     uint64_t bodies[PC_TEST_BODY_COUNT], bodies_cut;

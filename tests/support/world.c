@@ -562,6 +562,10 @@ static void tally_fill(struct world *world, struct pc_world_tally *tally)
     tally->credit_waits += pc_runtime_counter(runtime, "credit_waits");
     tally->cap_core += pc_runtime_counter(runtime, "cap_core");
     tally->polls_paid += pc_runtime_counter(runtime, "polls_paid");
+    tally->borrowed += pc_runtime_counter(runtime, "borrowed");
+    tally->borrow_refused += pc_runtime_counter(runtime, "borrow_refused");
+    tally->batons_wanted += pc_runtime_counter(runtime, "batons_wanted");
+    tally->calls_parked += pc_runtime_counter(runtime, "calls_parked");
 }
 
 static bool runtime_make(struct world *world, uint64_t seed)
@@ -575,6 +579,7 @@ static bool runtime_make(struct world *world, uint64_t seed)
                                              .worker_count = config->worker_count,
                                              .place_count = config->place_count,
                                              .places_shared = config->places_shared,
+                                             .places_lent = config->places_lent,
                                              .idle_ns = world->idle_ns,
                                              .drain_ns = world->drain_ns,
                                              .core_bytes_max = world->core_bytes_max,

@@ -41,7 +41,7 @@ struct pc_world_config {
     uint64_t seed;
     const char *model;
     unsigned core_count, worker_count, place_count;
-    bool places_shared;
+    bool places_shared, places_lent;
     bool calm; /* a machine without bad luck: what goes wrong is the runtime's */
     const struct pc_service *service;
     void *app;
@@ -56,6 +56,7 @@ struct pc_world_config {
 struct pc_world_tally {
     uint64_t steps, requests, letters, handed_over, sends_short, half_closed, resets, timers_fired;
     uint64_t accept_pauses, jobs, read_pauses, credit_waits, cap_core, polls_paid, elapsed_ns;
+    uint64_t borrowed, borrow_refused, batons_wanted, calls_parked;
 };
 
 /* Run it. NULL: all was as promised; else what was not. `report` (may be NULL) gets where everybody
