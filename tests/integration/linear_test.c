@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Goal     What concurrent clients are told of one key could have been told to one after the other,
+ *          in every ownership mode on 1, 2 and 4 cores; per connection and key, effects come in
+ *          order; once a reply is read, all before it have taken effect, quiet ones too.
+ * Method   The cache inside this process, on the real kernel. Eight connections from one thread
+ *          ask at random (linear_play.h), pipelined, in seeded cuts; some are cut off. Each
+ *          history of 1000 requests is judged key by key (linear.h). 1000 histories a combination
+ *          where PC_TEST_SCALE is long; PC_SEED=n makes the requests of history n alone, many
+ *          times: the interleaving is the kernel's.
+ */
+#include "base/check.h"
+#include "base/random.h"
+#include "linear_play.h"
+#include "runtime/kernel.h"
+#include "scale.h"
+#include "services/cache.h"
+#include "store/owners/owners.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum {
+    LINKS = 8,
+    REQUESTS = 1000,
+    CUTS_MAX = 6,            /* connections cut off a history */
+    HISTORIES_A_SERVER = 25, /* what they write fits many times: nothing is evicted */
+    CHUNK_BYTES = 65536,
+    PATIENCE_MS = 60000,
+};
+
+/* ---- The server ---- */
+
+struct combination {
+    char mode[32];
+    unsigned core_count;
+};
+
+struct server {
+    struct pc_owners *owners;
+    struct pc_cache *cache;
+    struct pc_runtime *runtime;
+    pthread_t thread;
+    int outcome;
+    uint16_t port;
+};
+
+static void *server_main(void *ctx)
+{
+    struct server *server = ctx;
+    server->outcome = pc_runtime_run(server->runtime);
+    return NULL;
+}
+
+static void server_start(struct server *server, const struct combination *combination,
+                         uint64_t seed)
+{
+    *server = (struct server){0};
+    const struct pc_owners_config owners_config = {.mode = combination->mode,
+                                                   .core_count = combination->core_count,
+                                                   .limit_bytes = UINT64_C(64) << 20,
+                                                   .seed = seed};
+    assert_int_equal(pc_owners_create(&owners_config, &server->owners), 0);
+    const struct pc_cache_settings settings = {
+        .owners = server->owners, .limit_bytes = UINT64_C(64) << 20, .value_bytes_max = 1 << 20};
+    assert_int_equal(pc_cache_create(&settings, &server->cache), 0);
+    static const char *const listen[] = {"127.0.0.1:0"};
+    const struct pc_config config = {.listen = listen,
+                                     .listen_count = 1,
+                                     .model = "per-core",
+                                     .core_count = combination->core_count,
+                                     .affinity = -1,
+                                     .place_count = server->owners->place_count,
+                                     .places_shared = server->owners->mode->any_lane,
+                                     .signals_declined = true,
+                                     .seed = seed};
+    char trouble[256] = "";
+    if (pc_runtime_create(&config, &pc_cache_service, server->cache, &server->runtime, trouble,
+                          sizeof(trouble)) < 0) {
+        fail_msg("%s", trouble);
+    }
+    server->port = (uint16_t)atoi(strrchr(pc_runtime_address(server->runtime, 0), ':') + 1);
+    assert_int_equal(pthread_create(&server->thread, NULL, server_main, server), 0);
+}
+
+static void server_stop(struct server *server)
+{
+    pc_runtime_stop(server->runtime);
+    assert_int_equal(pthread_join(server->thread, NULL), 0);
+    assert_int_equal(server->outcome, 0);
+    pc_runtime_destroy(server->runtime);
+    pc_cache_destroy(server->cache);
+    pc_owners_destroy(server->owners);
+}
+
+/* ---- Connections ---- */
+
+struct link {
+    int fd;
+    struct pc_talk *talk;
+    unsigned requests;
+    bool cut; /* is broken off somewhere, and followed by another */
+    size_t at, end;
+    char chunk[CHUNK_BYTES];
+};
+
+struct client {
+    struct server *server;
+    struct pc_play *play;
+    struct pc_random random;
+    struct link links[LINKS];
+    unsigned cuts_left;
+    char trouble[200];
+};
+
+static void say(struct client *client, const char *what)
+{
+    if (client->trouble[0] == '\0') {
+        snprintf(client->trouble, sizeof(client->trouble), "%s", what);
+    }
+}
+
+static void link_open(struct client *client, struct link *link, unsigned requests)
+{
+    const struct sockaddr_in address = {.sin_family = AF_INET,
+                                        .sin_port = htons(client->server->port),
+                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const int one = 1;
+    link->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(link->fd >= 0);
+    assert_int_equal(connect(link->fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+    (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    link->at = link->end = 0;
+    link->cut = client->cuts_left > 0 && pc_random_below(&client->random, 4) == 0;
+    link->requests = requests;
+    const uint64_t now =
+        link->cut ? pc_random_below(&client->random, (uint64_t)requests + 1) : requests;
+    client->cuts_left -= link->cut;
+    link->requests -= (unsigned)now;
+    link->talk = pc_talk_begin(client->play, pc_random_next(&client->random), (unsigned)now);
+}
+
+static void link_close(struct client *client, struct link *link)
+{
+    if (pc_talk_trouble(link->talk) != NULL) {
+        say(client, pc_talk_trouble(link->talk));
+    }
+    pc_talk_end(link->talk);
+    close(link->fd);
+    link->fd = -1;
+}
+
+/* Gone with what it asked; what is left is asked by another. */
+static void link_cut(struct client *client, struct link *link)
+{
+    const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    if (pc_random_below(&client->random, 2) == 0) {
+        (void)setsockopt(link->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    }
+    link_close(client, link);
+    link_open(client, link, link->requests);
+}
+
+static void link_send(struct client *client, struct link *link)
+{
+    if (link->at == link->end) {
+        const bool piecewise = pc_random_below(&client->random, 8) == 0;
+        const size_t room = piecewise ? 1 + pc_random_below(&client->random, 40) : CHUNK_BYTES;
+        link->at = 0;
+        link->end = pc_talk_pull(link->talk, link->chunk, room);
+    }
+    if (link->at < link->end) {
+        const ssize_t count = send(link->fd, link->chunk + link->at, link->end - link->at,
+                                   MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (count > 0) {
+            link->at += (size_t)count;
+        } else if (errno != EAGAIN) {
+            say(client, strerror(errno));
+        }
+    }
+    if (link->cut && link->at == link->end && pc_talk_sent(link->talk)) {
+        link_cut(client, link);
+    }
+}
+
+static void link_receive(struct client *client, struct link *link)
+{
+    char bytes[8192];
+    const ssize_t count = recv(link->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+    if (count > 0) {
+        if (!pc_talk_push(link->talk, bytes, (size_t)count)) {
+            say(client, pc_talk_trouble(link->talk));
+        } else if (pc_talk_done(link->talk) && !link->cut) {
+            link_close(client, link);
+        }
+    } else if (count == 0) {
+        say(client, "the server closed a connection");
+    } else if (errno != EAGAIN) {
+        say(client, strerror(errno));
+    }
+}
+
+/* False: all are through. */
+static bool round_run(struct client *client)
+{
+    struct pollfd polls[LINKS];
+    bool any = false;
+    for (unsigned i = 0; i < LINKS; i++) {
+        const struct link *link = &client->links[i];
+        polls[i] = (struct pollfd){.fd = link->fd, .events = POLLIN};
+        if (link->fd >= 0) {
+            any = true;
+            const bool sends = link->at < link->end || pc_talk_may_pull(link->talk) ||
+                               (link->cut && pc_talk_sent(link->talk));
+            polls[i].events |= sends ? POLLOUT : 0;
+        }
+    }
+    if (any && poll(polls, LINKS, PATIENCE_MS) == 0) {
+        say(client, "no progress for a minute");
+    }
+    const unsigned first = (unsigned)pc_random_below(&client->random, LINKS);
+    for (unsigned i = 0; any && i < LINKS && client->trouble[0] == '\0'; i++) {
+        struct link *link = &client->links[(first + i) % LINKS];
+        const short events = polls[(first + i) % LINKS].revents;
+        if ((events & (POLLIN | POLLHUP | POLLERR)) && pc_random_below(&client->random, 4) != 0) {
+            link_receive(client, link);
+        }
+        if (link->fd >= 0 && (events & POLLOUT) && pc_random_below(&client->random, 4) != 0) {
+            link_send(client, link);
+        }
+    }
+    return any && client->trouble[0] == '\0';
+}
+
+/* ---- A history ---- */
+
+static void history_run(struct server *server, const struct combination *combination, uint64_t seed,
+                        unsigned number, struct pc_play_tally *tally)
+{
+    struct client *client = calloc(1, sizeof(*client));
+    assert_non_null(client);
+    char prefix[40];
+    pc_random_init(&client->random, seed);
+    snprintf(prefix, sizeof(prefix), "h%u-%04x-", number,
+             (unsigned)pc_random_below(&client->random, 65536));
+    const struct pc_play_config config = {.seed = pc_random_next(&client->random),
+                                          .prefix = prefix};
+    client->server = server;
+    client->play = pc_play_create(&config);
+    client->cuts_left = pc_random_below(&client->random, 3) == 0 ? CUTS_MAX : 0;
+    for (unsigned i = 0; i < LINKS; i++) {
+        link_open(client, &client->links[i], REQUESTS / LINKS);
+    }
+    while (round_run(client)) {}
+    for (unsigned i = 0; i < LINKS; i++) {
+        if (client->links[i].fd >= 0) {
+            link_close(client, &client->links[i]);
+        }
+    }
+    const char *trouble = pc_play_judge(client->play, stderr);
+    if (client->trouble[0] != '\0' || trouble != NULL) {
+        fail_msg("%s, %u cores, PC_SEED=%" PRIu64 ": %s", combination->mode,
+                 combination->core_count, seed, trouble != NULL ? trouble : client->trouble);
+    }
+    pc_play_tally(client->play, tally);
+    pc_play_destroy(client->play);
+    free(client);
+}
+
+static void combination_run(const struct combination *combination, uint64_t count)
+{
+    const char *only = getenv("PC_SEED");
+    uint64_t seed = 1;
+    if (only != NULL) {
+        seed = strtoull(only, NULL, 0);
+    } else {
+        const struct pc_kernel *kernel = pc_kernel_linux();
+        assert_int_equal(kernel->random_bytes(kernel, &seed, sizeof(seed)), 0);
+        seed >>= 16;
+    }
+    struct server server;
+    struct pc_play_tally tally = {0};
+    for (uint64_t i = 0; i < count; i++) {
+        if (i % HISTORIES_A_SERVER == 0) {
+            server_start(&server, combination, seed + i);
+        }
+        history_run(&server, combination, only != NULL ? seed : seed + i, (unsigned)i, &tally);
+        if (i % HISTORIES_A_SERVER == HISTORIES_A_SERVER - 1 || i + 1 == count) {
+            server_stop(&server);
+        }
+    }
+    print_message("%s, %u cores: %" PRIu64 " histories from seed %" PRIu64 ", %" PRIu64
+                  " calls of one key: %" PRIu64 " told, %" PRIu64 " quiet, %" PRIu64
+                  " cut off; %" PRIu64 " steps\n",
+                  combination->mode, combination->core_count, count, seed, tally.calls,
+                  tally.answered, tally.untold, tally.cut, tally.steps);
+    assert_true(tally.answered > tally.calls / 2);
+}
+
+/* Every row of the table, so that a new one is judged the day it is added. */
+static void every_mode_is_linear(void **state)
+{
+    (void)state;
+    static const unsigned core_counts[] = {1, 2, 4};
+    const uint64_t count = pc_test_scale(15, 1000);
+    for (const char *at = pc_owners_mode_names(); *at != '\0';) {
+        struct combination combination = {0};
+        const size_t length = strcspn(at, " ");
+        memcpy(combination.mode, at, length);
+        at += length + (at[length] == ' ');
+        for (unsigned i = 0; i < PC_COUNT_OF(core_counts); i++) {
+            combination.core_count = core_counts[i];
+            combination_run(&combination, count);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_mode_is_linear),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
