@@ -2,6 +2,7 @@
 /* cache_item: requests of one key, from the question to a slice to the words of the answer. */
 #include "services/cache_parts.h"
 
+#include "base/hooks.h"
 #include "protocols/decimal.h"
 
 #include <string.h>
@@ -121,7 +122,8 @@ struct pc_store pc_cache_store_of(const struct pc_cache_op *op)
     return (struct pc_store){.mode = modes[op->parsed.verb],
                              .flags = op->parsed.flags,
                              .expiry = op->expiry,
-                             .compare = op->parsed.verb == PC_MEMCACHED_CAS,
+                             .compare = op->parsed.verb == PC_MEMCACHED_CAS &&
+                                        !PC_PLANTED(PC_BUG_LOST_UPDATE),
                              .cas = op->parsed.number,
                              .value_bytes = op->parsed.value_bytes};
 }

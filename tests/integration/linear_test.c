@@ -314,7 +314,7 @@ static void every_mode_is_linear(void **state)
 {
     (void)state;
     static const unsigned core_counts[] = {1, 2, 4};
-    const uint64_t count = pc_test_scale(15, 1000);
+    const uint64_t count = pc_test_scale(8, 1000);
     for (const char *at = pc_owners_mode_names(); *at != '\0';) {
         struct combination combination = {0};
         const size_t length = strcspn(at, " ");

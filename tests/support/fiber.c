@@ -6,6 +6,7 @@
 #include "base/hooks.h"
 #include "base/random.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -397,6 +398,25 @@ static void unwind(struct pc_fibers *fibers)
     }
 }
 
+#ifdef PC_HOOKS
+static bool mutex_is_free(void *mutex)
+{
+    const bool free = pthread_mutex_trylock(mutex) == 0;
+    if (free) {
+        pthread_mutex_unlock(mutex);
+    }
+    return free;
+}
+
+/* Nobody else runs between the moment it is seen free and the lock. */
+static void pass_lock(void *mutex)
+{
+    if (active != NULL && active->running != NULL && !active->unwinding) {
+        pc_fiber_block_until(active, mutex_is_free, mutex);
+    }
+}
+#endif
+
 enum pc_fibers_end pc_fibers_run(struct pc_fibers *fibers)
 {
     PC_ASSERT(active == NULL);
@@ -406,6 +426,7 @@ enum pc_fibers_end pc_fibers_run(struct pc_fibers *fibers)
 #endif
 #ifdef PC_HOOKS
     pc_point_hook = pass_point;
+    pc_locking_hook = pass_lock;
 #endif
     while (!fibers->ended) {
         struct fiber *next = fibers->next;
@@ -422,6 +443,7 @@ enum pc_fibers_end pc_fibers_run(struct pc_fibers *fibers)
     unwind(fibers);
 #ifdef PC_HOOKS
     pc_point_hook = NULL;
+    pc_locking_hook = NULL;
 #endif
     active = NULL;
     return fibers->end;

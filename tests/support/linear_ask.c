@@ -18,7 +18,7 @@ static bool once_in(struct pc_random *random, uint64_t count)
     return pc_random_below(random, count) == 0;
 }
 
-static enum pc_linear_what draw_what(const struct pc_ask_source *source, struct pc_random *random)
+static enum pc_linear_what draw_what(struct pc_random *random)
 {
     static const struct {
         enum pc_linear_what what;
@@ -28,11 +28,6 @@ static enum pc_linear_what draw_what(const struct pc_ask_source *source, struct 
         {PC_LINEAR_APPEND, 5}, {PC_LINEAR_PREPEND, 3}, {PC_LINEAR_CAS, 9},   {PC_LINEAR_INCR, 6},
         {PC_LINEAR_DECR, 4},   {PC_LINEAR_DELETE, 4},  {PC_LINEAR_TOUCH, 5},
     };
-    static const enum pc_linear_what counting[] = {PC_LINEAR_GET, PC_LINEAR_INCR, PC_LINEAR_INCR,
-                                                   PC_LINEAR_ADD};
-    if (source->counts_only) {
-        return counting[pc_random_below(random, PC_COUNT_OF(counting))];
-    }
     uint64_t drawn = pc_random_below(random, 100);
     for (size_t i = 0; i < PC_COUNT_OF(rows); i++) {
         if (drawn < rows[i].weight) {
@@ -49,8 +44,7 @@ static void draw_value(struct pc_ask_source *source, struct pc_random *random, s
     static const size_t larges[] = {600, 5000, 20000, 40000};
     const bool piece = ask->what == PC_LINEAR_APPEND || ask->what == PC_LINEAR_PREPEND;
     ask->value = ++source->made;
-    ask->value_counts =
-        source->counts_only || (!piece && ask->keys[0] % 2 == 0 && !once_in(random, 4));
+    ask->value_counts = !piece && ask->keys[0] % 2 == 0 && !once_in(random, 4);
     ask->value_bytes = 0;
     if (!piece && !ask->value_counts) {
         ask->value_bytes = pc_random_below(random, 40);
@@ -107,7 +101,7 @@ void pc_ask_draw(struct pc_ask_source *source, struct pc_random *random, bool ma
                  struct pc_ask *out_ask)
 {
     struct pc_ask *ask = out_ask;
-    *ask = (struct pc_ask){.what = draw_what(source, random)};
+    *ask = (struct pc_ask){.what = draw_what(random)};
     draw_keys(source, random, ask);
     if (ask->what == PC_LINEAR_CAS) {
         ask->unique = source->uniques[ask->keys[0]][pc_random_below(random, PC_ASK_UNIQUES_KEPT)];

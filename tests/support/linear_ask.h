@@ -45,9 +45,8 @@ struct pc_ask_source {
     struct pc_random random;
     char prefix[64]; /* of every key */
     unsigned key_count;
-    bool counts_only; /* nothing but counting and reading */
-    bool large;       /* now and then a value that is not copied, or comes after its line */
-    uint64_t made;    /* values and opaques so far */
+    bool large;    /* now and then a value that is not copied, or comes after its line */
+    uint64_t made; /* values and opaques so far */
     /* Uniques that were told, newest over oldest; 0: none. */
     uint64_t uniques[PC_ASK_KEY_COUNT_MAX][PC_ASK_UNIQUES_KEPT];
     unsigned unique_next[PC_ASK_KEY_COUNT_MAX];

@@ -66,7 +66,6 @@ struct pc_play *pc_play_create(const struct pc_play_config *config)
     source->key_count = config->key_count != 0
                             ? config->key_count
                             : 1 + (unsigned)pc_random_below(&source->random, KEY_COUNT_DRAWN_MAX);
-    source->counts_only = config->counts_only;
     source->large = pc_random_below(&source->random, 4) == 0;
     snprintf(source->prefix, sizeof(source->prefix), "%s", config->prefix);
     for (unsigned i = 0; i < source->key_count; i++) {
@@ -105,6 +104,7 @@ void pc_play_tally(const struct pc_play *play, struct pc_play_tally *tally)
     tally->answered += play->tally.answered;
     tally->untold += play->tally.untold;
     tally->cut += play->tally.cut;
+    tally->beside += play->tally.beside;
     tally->steps += play->tally.steps;
 }
 
@@ -242,6 +242,7 @@ static void record(struct pc_talk *talk, const struct asked *asked, unsigned key
     play->tally.calls++;
     play->tally.cut += answered == PC_LINEAR_NEVER;
     play->tally.untold += answered != PC_LINEAR_NEVER && answer == PC_LINEAR_UNTOLD;
+    play->tally.beside += answered != PC_LINEAR_NEVER ? answered - asked->asked - 1 : 0;
     play->tally.answered += answer != PC_LINEAR_UNTOLD;
 }
 

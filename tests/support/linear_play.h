@@ -26,7 +26,6 @@ struct pc_play_config {
     const char *prefix; /* of its keys: another one for each play against one server */
     unsigned key_count; /* 0: drawn, 1 to 6 */
     unsigned depth_max; /* requests aloud under way a connection; 0: drawn, 1 to 4 */
-    bool counts_only;   /* only counting and reading: a lost update shows soonest */
     bool vanishes;      /* the server may evict */
 };
 
@@ -39,7 +38,8 @@ const char *pc_play_judge(struct pc_play *play, FILE *report);
 
 struct pc_play_tally {
     uint64_t calls, answered, untold, cut; /* calls of one key: told, quiet, never answered */
-    uint64_t steps;                        /* of the search */
+    uint64_t beside; /* what others asked or were told while a call was under way, over all calls */
+    uint64_t steps;  /* of the search */
 };
 
 /* Adds to `tally`. */

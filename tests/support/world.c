@@ -625,7 +625,7 @@ static struct world *world_make(const struct pc_world_config *config)
      */
     world->core_bytes_max = pc_random_below(&random, 6) == 0 ? 400 * 1024 : 0;
     world->spins = pc_random_below(&random, 2) == 0;
-    bool stops_early = pc_random_below(&random, 4) == 0;
+    bool stops_early = pc_random_below(&random, 4) == 0 && !config->to_the_end;
     world->stop_at_ns =
         stops_early ? world->script->now_ns + pc_random_below(&random, 8000000) : PC_FOREVER;
     const struct pc_fibers_config fibers_config = {.seed = pc_random_next(&random),
