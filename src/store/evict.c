@@ -160,6 +160,10 @@ static bool pass_over(struct pc_slice *slice, uint32_t number, uint32_t now, uns
 {
     const uint64_t enough = (uint64_t)slice->pool->segment_bytes * PC_PASS_PERCENT_MIN / 100;
     uint64_t hot_bytes;
+    /* As the newest it would no longer say that what was in it is flushed. */
+    if (pc_slice_flushed(slice, pc_pool_place(slice->pool, number, 0))) {
+        return false;
+    }
     if (!survey(slice, number, now, false, budget, &hot_bytes) || hot_bytes < enough) {
         return false;
     }

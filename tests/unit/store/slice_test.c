@@ -275,6 +275,40 @@ static void a_read_that_meets_a_dead_item_is_told_why(void **state)
     world_close(&world);
 }
 
+/* A body that was on its way in when all was flushed is stored later and read: its segment, which is
+ * worth passing over, also holds an item that was flushed. */
+static void flushed_item_stays_gone_when_its_segment_is_kept(void **state)
+{
+    enum { BODY_BYTES = 3500 };
+    struct world world;
+    struct pc_reservation reservation;
+    struct pc_peeked peeked;
+    uint8_t value[8];
+    const struct pc_key small = key_of("small"), large = key_of("large");
+    const struct pc_store store = {.value_bytes = BODY_BYTES};
+    (void)state;
+    world_open(&world, 40 * 4096, 4096, 1);
+    struct pc_slice *slice = world.slices[0];
+    assert_int_equal(put_at(&world, 0, &small, 4, 0), PC_SLICE_OK);
+    assert_int_equal(pc_slice_reserve(slice, &large, &store, world.now, &reservation),
+                     PC_SLICE_OK);
+    assert_int_equal(reservation.piece_bytes, BODY_BYTES);
+    memset(reservation.at, 'x', BODY_BYTES);
+    pc_slice_flush(slice, world.now);
+    assert_int_equal(pc_slice_commit(slice, &large, &store, world.now, &reservation, NULL),
+                     PC_SLICE_OK);
+    /* Stores alone, so that nobody looks for what was flushed before something has to go. */
+    for (uint64_t i = 0; i < 2000; i++) {
+        (void)has(&world, 0, "large");
+        put_numbers(&world, 0, i, i + 1, 100, 0);
+        assert_int_not_equal(pc_slice_peek(slice, &small, world.now, value, sizeof(value), &peeked),
+                             PC_PEEK_HIT);
+    }
+    assert_true(stats_of(&world, 0).evicted > 0);
+    assert_true(has(&world, 0, "large"));
+    world_close(&world);
+}
+
 static void held_value_survives_deletion_and_pressure(void **state)
 {
     struct world world;
@@ -596,6 +630,7 @@ int main(void)
         cmocka_unit_test(expired_segments_come_back_without_being_asked_for),
         cmocka_unit_test(flush_takes_effect_at_once_and_memory_comes_back),
         cmocka_unit_test(a_read_that_meets_a_dead_item_is_told_why),
+        cmocka_unit_test(flushed_item_stays_gone_when_its_segment_is_kept),
         cmocka_unit_test(held_value_survives_deletion_and_pressure),
         cmocka_unit_test(holds_are_refused_beyond_an_eighth),
         cmocka_unit_test(one_huge_value_gets_memory_from_all_slices),
