@@ -18,7 +18,6 @@
 #define PC_SERVICES_CACHE_PARTS_H
 
 #include "base/check.h"
-#include "base/hooks.h"
 #include "protocols/memcached_meta.h"
 #include "services/cache.h"
 #include "store/owners/owners.h"

@@ -175,6 +175,9 @@ static inline void pc_chain_open(struct pc_bucket *bucket)
 {
     const uint32_t version = atomic_load_explicit(&bucket->version, memory_order_relaxed);
     PC_ASSERT((version & 1) == 0);
+    if (PC_PLANTED(PC_BUG_CHAIN_NEVER_ODD)) {
+        return;
+    }
     atomic_store_explicit(&bucket->version, version + 1, memory_order_relaxed);
     PC_POINT("chain: odd");
 }
@@ -182,10 +185,11 @@ static inline void pc_chain_open(struct pc_bucket *bucket)
 static inline void pc_chain_close(struct pc_bucket *bucket)
 {
     const uint32_t version = atomic_load_explicit(&bucket->version, memory_order_relaxed);
-    PC_ASSERT((version & 1) == 1);
+    const uint32_t next = PC_PLANTED(PC_BUG_CHAIN_NEVER_ODD) ? version + 2 : version + 1;
+    PC_ASSERT((next & 1) == 0);
     PC_POINT("chain: even");
     /* Pairs with the acquire of the reader's first look at the version. */
-    atomic_store_explicit(&bucket->version, version + 1, memory_order_release);
+    atomic_store_explicit(&bucket->version, next, memory_order_release);
 }
 
 /* -ENOMEM. The index hashes keys when it splits buckets. */

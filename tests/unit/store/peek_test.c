@@ -9,6 +9,8 @@
 #include "fiber.h"
 #include "scale.h"
 
+#include "base/check.h"
+#include "base/hooks.h"
 #include "base/random.h"
 #include "store/slice.h"
 
@@ -21,6 +23,9 @@
 #include <cmocka.h>
 
 enum { KEYS = 12, FILLERS = 6000, OPS = 400, READERS = 2, VALUE_WORDS_MAX = 60, NUMBER_KEY = KEYS };
+
+#define NUMBER_FIRST UINT64_C(10000000000)
+#define NUMBER_STEP  1111111
 
 struct truth {
     bool present;
@@ -117,7 +122,7 @@ static void owner_count(struct play *play)
 {
     char text[16];
     const struct pc_key key = key_of(text, NUMBER_KEY);
-    const struct pc_count count = {.delta = 1, .create = true, .initial = 1000000};
+    const struct pc_count count = {.delta = NUMBER_STEP, .create = true, .initial = NUMBER_FIRST};
     uint64_t number;
     (void)pc_slice_count(play->slice, &key, &count, play->now, &number, NULL);
 }
@@ -223,12 +228,12 @@ static void check_number(struct play *play)
     const struct pc_key key = key_of(text, NUMBER_KEY);
     struct pc_peeked peeked;
     if (pc_slice_peek(play->slice, &key, play->now, value, sizeof(value), &peeked) == PC_PEEK_HIT) {
-        /* Counting up by one from a million: all digits change together or not at all. */
+        /* Each step changes all digits: together, or not at all. */
         uint64_t number = 0;
         for (uint32_t k = 0; k < peeked.value_bytes; k++) {
             number = number * 10 + (uint64_t)(value[k] - '0');
         }
-        if (number < 1000000 || number > 1000000 + OPS) {
+        if ((number - NUMBER_FIRST) % NUMBER_STEP != 0) {
             pc_fibers_stop(play->fibers, "torn number");
         }
     }
@@ -262,7 +267,8 @@ static void reader_run(void *ctx)
     }
 }
 
-static void play_once(uint64_t seed, uint64_t totals[3])
+/* True: nothing was found. */
+static bool play_once(uint64_t seed, bool reports, uint64_t totals[3])
 {
     struct play play = {.now = 10};
     pc_random_init(&play.random, seed);
@@ -278,7 +284,8 @@ static void play_once(uint64_t seed, uint64_t totals[3])
     for (unsigned i = 0; i < READERS; i++) {
         (void)pc_fiber_spawn(play.fibers, "reader", reader_run, &play);
     }
-    if (pc_fibers_run(play.fibers) != PC_FIBERS_DONE) {
+    const bool fine = pc_fibers_run(play.fibers) == PC_FIBERS_DONE;
+    if (!fine && reports) {
         pc_fibers_report(play.fibers, stderr);
         fail_msg("seed %llu: %s", (unsigned long long)seed, pc_fibers_reason(play.fibers));
     }
@@ -288,6 +295,7 @@ static void play_once(uint64_t seed, uint64_t totals[3])
     pc_fibers_destroy(play.fibers);
     pc_slice_destroy(play.slice);
     pc_pool_destroy(play.pool);
+    return fine;
 }
 
 static void peek_tells_a_state_of_its_time(void **state)
@@ -295,7 +303,7 @@ static void peek_tells_a_state_of_its_time(void **state)
     uint64_t totals[3] = {0};
     const uint64_t seeds = pc_test_scale(60, 20000);
     for (uint64_t seed = 1; seed <= seeds; seed++) {
-        play_once(seed, totals);
+        assert_true(play_once(seed, true, totals));
     }
     print_message("%llu hits, %llu misses, %llu refusals\n", (unsigned long long)totals[0],
                   (unsigned long long)totals[1], (unsigned long long)totals[2]);
@@ -303,10 +311,29 @@ static void peek_tells_a_state_of_its_time(void **state)
     assert_true(totals[1] > seeds);
 }
 
+/* A reader that does not check, and an owner whose changes show only when they are over. */
+static void planted_stale_reads_are_found(void **state)
+{
+    static const enum pc_bug bugs[] = {PC_BUG_PEEK_UNCHECKED, PC_BUG_CHAIN_NEVER_ODD};
+    (void)state;
+    for (unsigned i = 0; i < PC_COUNT_OF(bugs); i++) {
+        uint64_t totals[3] = {0};
+        uint64_t seed = 1;
+        pc_planted_bug = bugs[i];
+        while (seed <= 60 && play_once(seed, false, totals)) {
+            seed++;
+        }
+        pc_planted_bug = PC_BUG_NONE;
+        print_message("bug %u: seed %llu\n", bugs[i], (unsigned long long)seed);
+        assert_true(seed <= 60);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(peek_tells_a_state_of_its_time),
+        cmocka_unit_test(planted_stale_reads_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
