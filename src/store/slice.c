@@ -302,7 +302,7 @@ bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t no
     return true;
 }
 
-void pc_slice_note(struct pc_slice *slice, uint64_t hash, uint32_t now)
+void pc_slice_note(struct pc_slice *slice, uint64_t hash, uint32_t requests, uint32_t now)
 {
     struct pc_look look;
     if (!pc_index_find_hash(&slice->index, hash, &look.at)) {
@@ -311,6 +311,14 @@ void pc_slice_note(struct pc_slice *slice, uint64_t hash, uint32_t now)
     look.item = pc_pool_at(slice->pool, pc_slot_place(look.at.value));
     look.shape = pc_word_own(&look.item->shape);
     mark_hit(slice, &look, now);
+    if (requests != 0) {
+        const struct pc_key key = {
+            .at = pc_item_key(look.item, look.shape),
+            .bytes = pc_shape_key_bytes(look.shape),
+            .hash = pc_index_hash_at(&slice->index, look.at.value),
+        };
+        pc_hot_note(&slice->hot, &key, requests, now);
+    }
 }
 
 void pc_slice_flush(struct pc_slice *slice, uint32_t now)

@@ -309,8 +309,10 @@ bool pc_slice_peek_copy(const struct pc_slice *slice, const struct pc_key *key,
 enum pc_peek pc_slice_peek(const struct pc_slice *slice, const struct pc_key *key, uint32_t now,
                            void *into, uint32_t room_bytes, struct pc_peeked *out_peeked);
 
-/* A read that a peek told of: as if the owner had found the item, if it is still there.
+/* A read that a peek told of: as if the owner had found the item, if it is still there. `requests`
+ * are counted for its key among the hot ones; 0: it is no sample. The hash may lack PC_HASH_SPARE.
  * Core: owner. */
-void pc_slice_note(struct pc_slice *slice, uint64_t hash, uint32_t now);
+#define PC_HASH_SPARE (UINT64_C(1) << 46)
+void pc_slice_note(struct pc_slice *slice, uint64_t hash, uint32_t requests, uint32_t now);
 
 #endif

@@ -126,6 +126,25 @@ class Crew(unittest.TestCase):
             self.clients[0].expect(b"mg %s h u\r\n" % key, b"HD h0\r\n")
         wait_until(lambda: self.heard_all())
 
+    def test_hot_keys_are_seen_through_any_core(self):
+        self.store()
+        # One of the two does not own it: it alone reads on, by peeks.
+        for client in self.clients:
+            before = int(client.stats()["peeks"])
+            client.expect(b"get key7\r\n" * 200,
+                          b"VALUE key7 7 100\r\n%s\r\nEND\r\n" % value_of(b"key7") * 200)
+            if int(client.stats()["peeks"]) > before:
+                break
+        else:
+            self.fail("key7 belongs to neither core")
+
+        def hot():
+            client.expect(b"get key7\r\n" * 200,
+                          b"VALUE key7 7 100\r\n%s\r\nEND\r\n" % value_of(b"key7") * 200)
+            return "key7" in " ".join(client.stats(b"hotkeys").values())
+
+        wait_until(hot)
+
     def heard_all(self):
         # Rings drop what they have no room for: read again what was not heard of.
         unheard = [key for key in KEYS if self.clients[0].ask(b"mg %s h u\r\n" % key) == b"HD h0"]

@@ -97,7 +97,7 @@ void pc_owners_destroy(struct pc_owners *owners)
 }
 
 /* With the slice, so that they lie near whoever takes the notes. */
-static int notes_open(struct pc_owners *owners, struct pc_owned_slice *here)
+static int notes_open(struct pc_owners *owners, struct pc_owned_slice *here, uint64_t seed)
 {
     if (!owners->mode->peeks || owners->core_count == 1) {
         return 0;
@@ -108,6 +108,11 @@ static int notes_open(struct pc_owners *owners, struct pc_owned_slice *here)
         return -ENOMEM;
     }
     memset(here->notes, 0, bytes);
+    for (unsigned core = 0; core < owners->core_count; core++) {
+        struct pc_notes *notes = &here->notes[core];
+        pc_random_init(&notes->random, seed + core);
+        notes->gap = pc_hot_gap(&notes->random);
+    }
     return 0;
 }
 
@@ -121,9 +126,11 @@ void pc_owners_notes_take(struct pc_owners *owners, unsigned place, uint32_t now
 {
     struct pc_owned_slice *here = &owners->slices[place];
     uint64_t hash;
+    uint32_t requests;
     for (unsigned core = 0; here->notes != NULL && core < owners->core_count; core++) {
-        for (unsigned i = 0; i < PC_NOTES_COUNT && pc_notes_take(&here->notes[core], &hash); i++) {
-            pc_slice_note(here->slice, hash, now);
+        for (unsigned i = 0;
+             i < PC_NOTES_COUNT && pc_notes_take(&here->notes[core], &hash, &requests); i++) {
+            pc_slice_note(here->slice, hash, requests, now);
         }
     }
 }
@@ -131,7 +138,7 @@ void pc_owners_notes_take(struct pc_owners *owners, unsigned place, uint32_t now
 int pc_owners_open(struct pc_owners *owners, unsigned place)
 {
     struct pc_owned_slice *here = &owners->slices[place];
-    const int error = notes_open(owners, here);
+    const int error = notes_open(owners, here, owners->seed + place);
     if (error != 0) {
         return error;
     }
