@@ -52,11 +52,11 @@ struct pc_cache_hold {
 
 /* Reads that a lane answered from slices of others; the lane writes them, `stats` reads them. */
 struct pc_cache_reads {
-    alignas(PC_CACHE_LINE) _Atomic uint64_t hits, misses, refusals;
+    alignas(PC_CACHE_LINE) _Atomic uint64_t hits, misses, refusals, metas;
 };
 
 struct pc_cache_read_counts {
-    uint64_t hits, misses, refusals;
+    uint64_t hits, misses, refusals, metas;
 };
 
 /* What belongs to one slice besides the slice. Holds come back on any lane, hence their lock. */
@@ -98,7 +98,7 @@ struct pc_cache {
     struct pc_cache_reads *reads; /* one a core */
     /* What they were at the last reset. Any lane; two resets at once may mix, as their order may.
      */
-    _Atomic uint64_t reads_reset[3];
+    _Atomic uint64_t reads_reset[4];
     uint64_t started_realtime_s;
     struct pc_cache_knobs knobs;
     _Atomic uint64_t limit_bytes; /* -m, or what cache_memlimit said since */
@@ -136,7 +136,7 @@ struct pc_cache_op {
     uint32_t expiry;     /* in seconds of the lanes' clock */
     uint32_t next_place; /* of a question to all */
     uint32_t room_rounds;
-    uint8_t stage;       /* of whoever serves it; 0: not begun */
+    uint8_t stage;  /* of whoever serves it; 0: not begun */
     uint8_t status; /* enum pc_slice_status */
     bool found;
     bool no_memory;       /* the value was there and could not be sent */

@@ -34,6 +34,16 @@ static void count(_Atomic uint64_t *counter)
                           memory_order_relaxed);
 }
 
+/* What the owner would count. */
+static void count_read(const struct pc_cache_op *op, struct pc_cache_reads *reads,
+                       _Atomic uint64_t *outcome)
+{
+    count(outcome);
+    if (PC_UNLIKELY(op->parsed.verb == PC_MEMCACHED_MG)) {
+        count(&reads->metas);
+    }
+}
+
 enum pc_cache_peek pc_cache_peek(struct pc_cache_op *op, unsigned place, const struct pc_key *key,
                                  const struct pc_cache_form *form, struct pc_lane *lane)
 {
@@ -48,7 +58,7 @@ enum pc_cache_peek pc_cache_peek(struct pc_cache_op *op, unsigned place, const s
     for (;;) {
         const enum pc_peek look = pc_slice_peek_look(slice, key, now, &peeked);
         if (look == PC_PEEK_MISS) {
-            count(&reads->misses);
+            count_read(op, reads, &reads->misses);
             return PC_CACHE_PEEK_MISS;
         }
         const size_t bytes_max =
@@ -71,7 +81,7 @@ enum pc_cache_peek pc_cache_peek(struct pc_cache_op *op, unsigned place, const s
                 bytes += form->tail_bytes;
             }
             pc_reply_commit(op->request, bytes);
-            count(&reads->hits);
+            count_read(op, reads, &reads->hits);
             if (op->meta == NULL || !op->meta->parsed.no_update) {
                 pc_owners_note(cache->owners, place, lane, key->hash, peeked.unmarked);
             }
@@ -130,6 +140,7 @@ void pc_cache_reads_sum(const struct pc_cache *cache, struct pc_cache_read_count
         const struct pc_cache_reads *reads = &cache->reads[i];
         out->hits += atomic_load_explicit(&reads->hits, memory_order_relaxed);
         out->misses += atomic_load_explicit(&reads->misses, memory_order_relaxed);
+        out->metas += atomic_load_explicit(&reads->metas, memory_order_relaxed);
         out->refusals += atomic_load_explicit(&reads->refusals, memory_order_relaxed);
     }
 }

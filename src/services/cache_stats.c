@@ -94,9 +94,11 @@ static void gather_reads(const struct pc_cache *cache, struct pc_cache_totals *t
     sum.hits -= atomic_load_explicit(&cache->reads_reset[0], memory_order_relaxed);
     sum.misses -= atomic_load_explicit(&cache->reads_reset[1], memory_order_relaxed);
     sum.refusals -= atomic_load_explicit(&cache->reads_reset[2], memory_order_relaxed);
+    sum.metas -= atomic_load_explicit(&cache->reads_reset[3], memory_order_relaxed);
     totals->reads = sum;
     totals->counts[PC_COUNT_get_hits] += sum.hits;
     totals->counts[PC_COUNT_get_misses] += sum.misses;
+    totals->counts[PC_COUNT_cmd_meta] += sum.metas;
     totals->counts[PC_COUNT_cmd_get] += sum.hits + sum.misses;
 }
 
@@ -107,6 +109,7 @@ static void reset_reads(struct pc_cache *cache)
     atomic_store_explicit(&cache->reads_reset[0], sum.hits, memory_order_relaxed);
     atomic_store_explicit(&cache->reads_reset[1], sum.misses, memory_order_relaxed);
     atomic_store_explicit(&cache->reads_reset[2], sum.refusals, memory_order_relaxed);
+    atomic_store_explicit(&cache->reads_reset[3], sum.metas, memory_order_relaxed);
 }
 
 static void run_reset(struct pc_cache_op *op, unsigned place, struct pc_lane *there)

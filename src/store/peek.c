@@ -100,7 +100,7 @@ static enum look see_item(struct peek *peek, const struct pc_item *item, uint32_
     if (pc_expired(expiry, peek->now) ||
         atomic_load_explicit(&segment->sequence, memory_order_acquire) <=
             atomic_load_explicit(&slice->flush_sequence, memory_order_acquire)) {
-        return LOOK_ABSENT;
+        return LOOK_REFUSED; /* dead: the owner takes it away, and counts it */
     }
     if ((shape & PC_ITEM_CHUNKED) != 0) {
         return LOOK_REFUSED;

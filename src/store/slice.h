@@ -274,7 +274,7 @@ void pc_slice_hot_note(struct pc_slice *slice, const struct pc_key *key, uint32_
 enum pc_peek {
     PC_PEEK_HIT,    /* true at some moment during the call, once it is copied and checked */
     PC_PEEK_MISS,   /* true at some moment during the call */
-    PC_PEEK_REFUSED /* ask the owner: it kept changing, or cannot be copied in one piece */
+    PC_PEEK_REFUSED /* ask the owner: it kept changing, is in chunks, or is to be taken away */
 };
 
 /* Zero it before the first look. */
