@@ -18,8 +18,8 @@ struct pc_cache;
 struct pc_owners;
 
 /* What `version` says. Clients choose what they may ask for by it, so it names the memcached whose
- * behaviour this is. */
-#define PC_CACHE_VERSION "1.6.45-percore"
+ * behaviour this is; and nothing else: npm's memcached wants it to end after the third number. */
+#define PC_CACHE_VERSION "1.6.45"
 
 struct pc_cache_settings {
     struct pc_owners *owners;      /* kept; outlives the cache */
