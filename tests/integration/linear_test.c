@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Goal     What concurrent clients are told of one key could have been told to one after the other,
- *          in every ownership mode on 1, 2 and 4 cores; per connection and key, effects come in
- *          order; once a reply is read, all before it have taken effect, quiet ones too.
+ *          in every ownership mode, lending or not, on 1, 2 and 4 cores; per connection and key,
+ * effects come in order; once a reply is read, all before it have taken effect, quiet ones too.
  * Method   The cache inside this process, on the real kernel. Eight connections from one thread
  *          ask at random (linear_play.h), pipelined, in seeded cuts; some are cut off. Each
  *          history of 1000 requests is judged key by key (linear.h). 1000 histories a combination
@@ -11,11 +11,11 @@
  */
 #include "base/check.h"
 #include "base/random.h"
+#include "combination.h"
 #include "linear_play.h"
 #include "runtime/kernel.h"
 #include "scale.h"
 #include "services/cache.h"
-#include "store/owners/owners.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -32,6 +32,8 @@
 
 #include <cmocka.h>
 
+#define LIMIT_BYTES (UINT64_C(64) << 20)
+
 enum {
     LINKS = 8,
     REQUESTS = 1000,
@@ -43,14 +45,8 @@ enum {
 
 /* ---- The server ---- */
 
-struct combination {
-    char mode[32];
-    unsigned core_count;
-};
-
 struct server {
-    struct pc_owners *owners;
-    struct pc_cache *cache;
+    struct pc_test_cache cache;
     struct pc_runtime *runtime;
     pthread_t thread;
     int outcome;
@@ -64,31 +60,25 @@ static void *server_main(void *ctx)
     return NULL;
 }
 
-static void server_start(struct server *server, const struct combination *combination,
+static void server_start(struct server *server, const struct pc_combination *combination,
                          uint64_t seed)
 {
     *server = (struct server){0};
-    const struct pc_owners_config owners_config = {.mode = combination->mode,
-                                                   .core_count = combination->core_count,
-                                                   .limit_bytes = UINT64_C(64) << 20,
-                                                   .seed = seed};
-    assert_int_equal(pc_owners_create(&owners_config, &server->owners), 0);
-    const struct pc_cache_settings settings = {
-        .owners = server->owners, .limit_bytes = UINT64_C(64) << 20, .value_bytes_max = 1 << 20};
-    assert_int_equal(pc_cache_create(&settings, &server->cache), 0);
+    pc_test_cache_init(&server->cache, combination, LIMIT_BYTES, seed);
     static const char *const listen[] = {"127.0.0.1:0"};
     const struct pc_config config = {.listen = listen,
                                      .listen_count = 1,
                                      .model = "per-core",
                                      .core_count = combination->core_count,
                                      .affinity = -1,
-                                     .place_count = server->owners->place_count,
-                                     .places_shared = server->owners->mode->any_lane,
+                                     .place_count = server->cache.place_count,
+                                     .places_shared = server->cache.places_shared,
+                                     .places_lent = server->cache.places_lent,
                                      .signals_declined = true,
                                      .seed = seed};
     char trouble[256] = "";
-    if (pc_runtime_create(&config, &pc_cache_service, server->cache, &server->runtime, trouble,
-                          sizeof(trouble)) < 0) {
+    if (pc_runtime_create(&config, &pc_cache_service, server->cache.cache, &server->runtime,
+                          trouble, sizeof(trouble)) < 0) {
         fail_msg("%s", trouble);
     }
     server->port = (uint16_t)atoi(strrchr(pc_runtime_address(server->runtime, 0), ':') + 1);
@@ -101,8 +91,7 @@ static void server_stop(struct server *server)
     assert_int_equal(pthread_join(server->thread, NULL), 0);
     assert_int_equal(server->outcome, 0);
     pc_runtime_destroy(server->runtime);
-    pc_cache_destroy(server->cache);
-    pc_owners_destroy(server->owners);
+    pc_test_cache_fini(&server->cache);
 }
 
 /* ---- Connections ---- */
@@ -246,8 +235,8 @@ static bool round_run(struct client *client)
 
 /* ---- A history ---- */
 
-static void history_run(struct server *server, const struct combination *combination, uint64_t seed,
-                        unsigned number, struct pc_play_tally *tally)
+static void history_run(struct server *server, const struct pc_combination *combination,
+                        uint64_t seed, unsigned number, struct pc_play_tally *tally)
 {
     struct client *client = calloc(1, sizeof(*client));
     assert_non_null(client);
@@ -271,15 +260,15 @@ static void history_run(struct server *server, const struct combination *combina
     }
     const char *trouble = pc_play_judge(client->play, stderr);
     if (client->trouble[0] != '\0' || trouble != NULL) {
-        fail_msg("%s, %u cores, PC_SEED=%" PRIu64 ": %s", combination->mode,
-                 combination->core_count, seed, trouble != NULL ? trouble : client->trouble);
+        fail_msg("%s, PC_SEED=%" PRIu64 ": %s", combination->name, seed,
+                 trouble != NULL ? trouble : client->trouble);
     }
     pc_play_tally(client->play, tally);
     pc_play_destroy(client->play);
     free(client);
 }
 
-static void combination_run(const struct combination *combination, uint64_t count)
+static void combination_run(const struct pc_combination *combination, uint64_t count)
 {
     const char *only = getenv("PC_SEED");
     uint64_t seed = 1;
@@ -301,36 +290,29 @@ static void combination_run(const struct combination *combination, uint64_t coun
             server_stop(&server);
         }
     }
-    print_message("%s, %u cores: %" PRIu64 " histories from seed %" PRIu64 ", %" PRIu64
+    print_message("%s: %" PRIu64 " histories from seed %" PRIu64 ", %" PRIu64
                   " calls of one key: %" PRIu64 " told, %" PRIu64 " quiet, %" PRIu64
                   " cut off; %" PRIu64 " steps\n",
-                  combination->mode, combination->core_count, count, seed, tally.calls,
-                  tally.answered, tally.untold, tally.cut, tally.steps);
+                  combination->name, count, seed, tally.calls, tally.answered, tally.untold,
+                  tally.cut, tally.steps);
     assert_true(tally.answered > tally.calls / 2);
 }
 
-/* Every row of the table, so that a new one is judged the day it is added. */
-static void every_mode_is_linear(void **state)
+static void visit(const struct pc_combination *combination)
+{
+    combination_run(combination, pc_test_scale(8, 1000));
+}
+
+static void every_combination_is_linear(void **state)
 {
     (void)state;
-    static const unsigned core_counts[] = {1, 2, 4};
-    const uint64_t count = pc_test_scale(8, 1000);
-    for (const char *at = pc_owners_mode_names(); *at != '\0';) {
-        struct combination combination = {0};
-        const size_t length = strcspn(at, " ");
-        memcpy(combination.mode, at, length);
-        at += length + (at[length] == ' ');
-        for (unsigned i = 0; i < PC_COUNT_OF(core_counts); i++) {
-            combination.core_count = core_counts[i];
-            combination_run(&combination, count);
-        }
-    }
+    pc_combinations_visit(visit);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_mode_is_linear),
+        cmocka_unit_test(every_combination_is_linear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

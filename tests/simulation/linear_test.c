@@ -3,8 +3,8 @@
  * linear_test: worlds of the cache, whose clients' histories are judged.
  *
  * Goal    What concurrent clients are told of one key could have been told to one after the other,
- *         in every ownership mode on 1, 2 and 4 cores, whatever the schedule and the machine's
- *         moods. A stale read, a torn one and a lost update, planted, are found.
+ *         in every ownership mode, lending or not, on 1, 2 and 4 cores, whatever the schedule and
+ *         the machine's moods. A stale read, a torn one and a lost update, planted, are found.
  * Method  A world a seed (world.h) with plays as clients (linear_play.h), about 1000 requests a
  *         history. Stamps count what the clients send and read, in the order in which it happens.
  *         Fibers switch at every PC_POINT, inside the store too. PC_SEED=n repeats history n in
@@ -13,10 +13,10 @@
 #include "seeds.h"
 
 #include "base/check.h"
+#include "combination.h"
 #include "linear_play.h"
 #include "scale.h"
 #include "services/cache.h"
-#include "store/owners/owners.h"
 #include "world.h"
 
 #include <inttypes.h>
@@ -28,13 +28,12 @@
 #include <cmocka.h>
 
 /* Some connections are broken off, and leave a part of their share unsaid. */
+#define LIMIT_BYTES (UINT64_C(64) << 20)
+
 enum { REQUESTS = 1070, SEEDS_TO_FIND = 300 };
 
-/* What the next worlds are: a row of the table, and how many cores. */
-static struct {
-    char mode[32];
-    unsigned core_count;
-} combination;
+/* What the next worlds are. */
+static struct pc_combination combination;
 
 static struct pc_world_tally tally;
 static struct pc_play_tally play_tally;
@@ -92,16 +91,8 @@ static void talk_begin(void *ctx, unsigned connection, uint64_t seed, struct pc_
 
 static const char *world_run(struct scene *scene, struct pc_random *random, FILE *report)
 {
-    struct pc_owners *owners;
-    struct pc_cache *cache;
-    const struct pc_owners_config owners_config = {.mode = combination.mode,
-                                                   .core_count = combination.core_count,
-                                                   .limit_bytes = UINT64_C(64) << 20,
-                                                   .seed = pc_random_next(random)};
-    assert_int_equal(pc_owners_create(&owners_config, &owners), 0);
-    const struct pc_cache_settings settings = {
-        .owners = owners, .limit_bytes = UINT64_C(64) << 20, .value_bytes_max = 1 << 20};
-    assert_int_equal(pc_cache_create(&settings, &cache), 0);
+    struct pc_test_cache cache;
+    pc_test_cache_init(&cache, &combination, LIMIT_BYTES, pc_random_next(random));
     const unsigned client_count = 2 + (unsigned)pc_random_below(random, 9);
     const unsigned connection_count = 1 + (unsigned)pc_random_below(random, 4);
     scene->requests = REQUESTS / (client_count * connection_count);
@@ -109,11 +100,12 @@ static const char *world_run(struct scene *scene, struct pc_random *random, FILE
         .seed = pc_random_next(random),
         .model = "per-core",
         .core_count = combination.core_count,
-        .place_count = owners->place_count,
-        .places_shared = owners->mode->any_lane,
+        .place_count = cache.place_count,
+        .places_shared = cache.places_shared,
+        .places_lent = cache.places_lent,
         .to_the_end = true,
         .service = &pc_cache_service,
-        .app = cache,
+        .app = cache.cache,
         .client_count = client_count,
         .connection_count = connection_count,
         .talk = talk_begin,
@@ -123,8 +115,7 @@ static const char *world_run(struct scene *scene, struct pc_random *random, FILE
     /* A world that failed has taken what its fibers held with it. */
     if (trouble == NULL) {
         trouble = pc_play_judge(scene->play, report);
-        pc_cache_destroy(cache);
-        pc_owners_destroy(owners);
+        pc_test_cache_fini(&cache);
     }
     return trouble;
 }
@@ -148,49 +139,35 @@ static const char *linear_world(uint64_t seed, FILE *report)
 
 /* ---- Cases ---- */
 
-/* Calls `visit` for each row of the table on each number of cores. */
-static void combinations_visit(void (*visit)(const char *name))
+static void visit_histories(const struct pc_combination *next)
 {
-    static const unsigned core_counts[] = {1, 2, 4};
-    for (const char *at = pc_owners_mode_names(); *at != '\0';) {
-        const size_t length = strcspn(at, " ");
-        snprintf(combination.mode, sizeof(combination.mode), "%.*s", (int)length, at);
-        at += length + (at[length] == ' ');
-        for (unsigned i = 0; i < PC_COUNT_OF(core_counts); i++) {
-            char name[80];
-            combination.core_count = core_counts[i];
-            snprintf(name, sizeof(name), "%s, %u cores", combination.mode, core_counts[i]);
-            visit(name);
-        }
-    }
+    combination = *next;
+    assert_true(pc_seeds_all_well(next->name, pc_test_scale(8, 1000), linear_world));
 }
 
-static void visit_histories(const char *name)
-{
-    assert_true(pc_seeds_all_well(name, pc_test_scale(8, 1000), linear_world));
-}
-
-static void every_mode_is_linear(void **state)
+static void every_combination_is_linear(void **state)
 {
     (void)state;
-    combinations_visit(visit_histories);
+    pc_combinations_visit(visit_histories);
 }
 
 /* A few histories in this process, to see that they are what they should be. */
-static void visit_tally(const char *name)
+static void visit_tally(const struct pc_combination *next)
 {
+    combination = *next;
     enum { COUNT = 3 };
     tally = (struct pc_world_tally){0};
     play_tally = (struct pc_play_tally){0};
     for (uint64_t seed = 1; seed <= COUNT; seed++) {
         assert_null(linear_world(seed, stderr));
     }
-    print_message("%s: %u histories, %" PRIu64 " calls of one key: %" PRIu64 " told, %" PRIu64
-                  " quiet, %" PRIu64 " cut off; %.1f events beside each; %" PRIu64
-                  " steps to judge; %" PRIu64 " points, %" PRIu64 " letters\n",
-                  name, (unsigned)COUNT, play_tally.calls, play_tally.answered, play_tally.untold,
-                  play_tally.cut, (double)play_tally.beside / (double)play_tally.calls,
-                  play_tally.steps, tally.steps, tally.letters);
+    print_message(
+        "%s: %u histories, %" PRIu64 " calls of one key: %" PRIu64 " told, %" PRIu64
+        " quiet, %" PRIu64 " cut off; %.1f events beside each; %" PRIu64 " steps to judge; %" PRIu64
+        " points, %" PRIu64 " letters, %" PRIu64 " borrowed\n",
+        next->name, (unsigned)COUNT, play_tally.calls, play_tally.answered, play_tally.untold,
+        play_tally.cut, (double)play_tally.beside / (double)play_tally.calls, play_tally.steps,
+        tally.steps, tally.letters, tally.borrowed);
     assert_true(play_tally.calls > COUNT * 900 && play_tally.untold > 0);
 }
 
@@ -198,7 +175,7 @@ static void histories_are_long(void **state)
 {
     (void)state;
     if (getenv("PC_SEED") == NULL) {
-        combinations_visit(visit_tally);
+        pc_combinations_visit(visit_tally);
     }
 }
 
@@ -207,8 +184,8 @@ static void find(enum pc_bug bug, const char *name, const char *mode)
     if (getenv("PC_SEED") != NULL) {
         return;
     }
+    combination = (struct pc_combination){.core_count = 2};
     snprintf(combination.mode, sizeof(combination.mode), "%s", mode);
-    combination.core_count = 2;
     assert_true(pc_seeds_find(bug, name, SEEDS_TO_FIND, linear_world) > 0);
 }
 
@@ -237,7 +214,7 @@ static void a_lost_update_is_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(histories_are_long),     cmocka_unit_test(every_mode_is_linear),
+        cmocka_unit_test(histories_are_long),     cmocka_unit_test(every_combination_is_linear),
         cmocka_unit_test(a_stale_read_is_found),  cmocka_unit_test(a_torn_read_is_found),
         cmocka_unit_test(a_lost_update_is_found),
     };
