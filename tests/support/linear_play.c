@@ -508,7 +508,7 @@ bool pc_talk_push(struct pc_talk *talk, const void *bytes, size_t count)
     talk->in[talk->in_count] = '\0';
     while (talk->in_count > 0 && line_end(talk, 0) != 0) {
         struct answer answer;
-        unsigned quiet_count;
+        unsigned quiet_count = 0;
         if (!find_asked(talk, &quiet_count)) {
             return false;
         }
