@@ -7,7 +7,14 @@
  * loop waits with its server.  Commands come on standard input, so that one process keeps its
  * connections while others take their turns:
  *
- *   load              stores every key (memcached, redis); prints "loaded N"
+ * What is asked, --ask (frames are echoed):
+ *
+ *   get    a key                             keys   KEYS_ASKED keys in one request
+ *   mix    nine gets, then a set in the mean
+ *
+ * `memcached` asks in classic text, `meta` with mg and ms, `redis` with GET, SET and MGET.
+ *
+ *   load              stores every key (all but frame); prints "loaded N"
  *   run MILLISECONDS  prints "ran REQUESTS WALL_NS SERVER_CPU_NS CLIENT_CPU_NS"; returns when
  *                     every request sent has been answered
  *   pipeline D        from now on D, at most what --pipeline said
@@ -36,26 +43,32 @@
 
 enum {
     CLIENT_KEYS = 1000,
+    CLIENT_KEYS_ASKED = 100, /* by one request of `keys` */
+    CLIENT_MIX = 10,         /* one request in so many stores */
     CLIENT_BODY_BYTES_MAX = 64 * 1024,
     CLIENT_DEPTH_MAX = 256,
     CLIENT_SEND_BYTES = 1024 * 1024,
     CLIENT_RECEIVE_BYTES = 256 * 1024,
     CLIENT_EVENTS = 512,
+    CLIENT_KEY_BYTES = 10,
     CLIENT_MESSAGE_OVERHEAD = 128, /* the words around a key and a value, in any protocol */
 };
 
-enum protocol { PROTOCOL_FRAME, PROTOCOL_MEMCACHED, PROTOCOL_REDIS };
+enum protocol { PROTOCOL_FRAME, PROTOCOL_MEMCACHED, PROTOCOL_META, PROTOCOL_REDIS };
+static const char *const protocols[] = {"frame", "memcached", "meta", "redis"};
+
+enum ask { ASK_GET, ASK_MIX, ASK_KEYS };
+static const char *const asks[] = {"get", "mix", "keys"};
 
 struct message {
     uint8_t *bytes;
     size_t count;
 };
 
-/* What is sent and what must come back for one key. */
+/* What is sent and what must come back. */
 struct exchange {
     struct message request;
     struct message reply;
-    struct message store;
 };
 
 struct connection {
@@ -67,6 +80,7 @@ struct connection {
 
 struct client {
     enum protocol protocol;
+    enum ask ask;
     const char *host;
     uint16_t port;
     unsigned connection_count;
@@ -82,7 +96,7 @@ struct client {
     uint64_t request_count;
     unsigned busy_count; /* connections that wait for replies */
     struct connection *connections;
-    struct exchange exchanges[CLIENT_KEYS];
+    struct exchange exchanges[2 * CLIENT_KEYS]; /* of each key its reading, then its storing */
     struct epoll_event events[CLIENT_EVENTS];
     uint8_t send_bytes[CLIENT_SEND_BYTES];
     uint8_t receive_bytes[CLIENT_RECEIVE_BYTES];
@@ -133,9 +147,9 @@ __attribute__((format(printf, 2, 3))) static void message_print(struct message *
     va_end(arguments);
 }
 
-static struct message message_create(size_t body_bytes)
+static struct message message_create(size_t bytes)
 {
-    struct message message = {.bytes = malloc(body_bytes + CLIENT_MESSAGE_OVERHEAD)};
+    struct message message = {.bytes = malloc(bytes)};
     if (message.bytes == NULL) {
         die("out of memory");
     }
@@ -150,41 +164,113 @@ static void fill_value(uint8_t *value, size_t count)
     }
 }
 
-static void exchange_init(struct exchange *exchange, enum protocol protocol, unsigned index,
-                          unsigned body_bytes)
+static void print_key(char *key, unsigned index)
 {
-    uint8_t value[CLIENT_BODY_BYTES_MAX];
-    char key[16];
-    fill_value(value, body_bytes);
-    const int key_bytes = snprintf(key, sizeof key, "key:%06u", index);
-    exchange->request = message_create(body_bytes);
-    exchange->reply = message_create(body_bytes);
-    exchange->store = message_create(body_bytes);
-    if (protocol == PROTOCOL_FRAME) {
-        const uint32_t frame_bytes = htobe32(body_bytes);
-        /* Bodies differ, so that swapped replies are seen. */
-        memcpy(value, key, body_bytes < (unsigned)key_bytes ? body_bytes : (unsigned)key_bytes);
-        message_add(&exchange->request, &frame_bytes, sizeof frame_bytes);
-        message_add(&exchange->request, value, body_bytes);
-        message_add(&exchange->reply, exchange->request.bytes, exchange->request.count);
-    } else if (protocol == PROTOCOL_MEMCACHED) {
-        message_print(&exchange->request, "get %s\r\n", key);
-        message_print(&exchange->reply, "VALUE %s 0 %u\r\n", key, body_bytes);
-        message_add(&exchange->reply, value, body_bytes);
-        message_print(&exchange->reply, "\r\nEND\r\n");
-        message_print(&exchange->store, "set %s 0 0 %u\r\n", key, body_bytes);
-        message_add(&exchange->store, value, body_bytes);
-        message_print(&exchange->store, "\r\n");
-    } else {
-        message_print(&exchange->request, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", key_bytes, key);
-        message_print(&exchange->reply, "$%u\r\n", body_bytes);
-        message_add(&exchange->reply, value, body_bytes);
-        message_print(&exchange->reply, "\r\n");
-        message_print(&exchange->store, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%u\r\n", key_bytes, key,
-                      body_bytes);
-        message_add(&exchange->store, value, body_bytes);
-        message_print(&exchange->store, "\r\n");
+    (void)snprintf(key, CLIENT_KEY_BYTES + 1, "key:%06u", index % CLIENT_KEYS);
+}
+
+/* Bodies differ, so that swapped replies are seen. */
+static void frame_init(struct exchange *exchange, unsigned index, uint8_t *value,
+                       unsigned body_bytes)
+{
+    char key[CLIENT_KEY_BYTES + 1];
+    const uint32_t frame_bytes = htobe32(body_bytes);
+    print_key(key, index);
+    memcpy(value, key, body_bytes < CLIENT_KEY_BYTES ? body_bytes : CLIENT_KEY_BYTES);
+    message_add(&exchange->request, &frame_bytes, sizeof frame_bytes);
+    message_add(&exchange->request, value, body_bytes);
+    message_add(&exchange->reply, exchange->request.bytes, exchange->request.count);
+}
+
+static void read_init(struct exchange *exchange, const struct client *client, unsigned index,
+                      const uint8_t *value)
+{
+    struct message *request = &exchange->request, *reply = &exchange->reply;
+    const unsigned key_count = client->ask == ASK_KEYS ? CLIENT_KEYS_ASKED : 1;
+    const unsigned body_bytes = client->body_bytes;
+    const bool many = key_count > 1;
+    char key[CLIENT_KEY_BYTES + 1];
+    if (client->protocol == PROTOCOL_MEMCACHED) {
+        message_print(request, "get");
+    } else if (client->protocol == PROTOCOL_REDIS) {
+        message_print(request, "*%u\r\n$%d\r\n%s\r\n", key_count + 1, many ? 4 : 3,
+                      many ? "MGET" : "GET");
+        message_print(reply, many ? "*%u\r\n" : "", key_count);
     }
+    for (unsigned i = 0; i < key_count; i++) {
+        print_key(key, index + i);
+        if (client->protocol == PROTOCOL_MEMCACHED) {
+            message_print(request, " %s", key);
+            message_print(reply, "VALUE %s 0 %u\r\n", key, body_bytes);
+        } else if (client->protocol == PROTOCOL_META) {
+            message_print(request, "mg %s v\r\n", key);
+            message_print(reply, "VA %u\r\n", body_bytes);
+        } else {
+            message_print(request, "$%d\r\n%s\r\n", CLIENT_KEY_BYTES, key);
+            message_print(reply, "$%u\r\n", body_bytes);
+        }
+        message_add(reply, value, body_bytes);
+        message_print(reply, "\r\n");
+    }
+    if (client->protocol == PROTOCOL_MEMCACHED) {
+        message_print(request, "\r\n");
+        message_print(reply, "END\r\n");
+    }
+}
+
+static void store_init(struct exchange *exchange, const struct client *client, unsigned index,
+                       const uint8_t *value)
+{
+    struct message *request = &exchange->request;
+    const unsigned body_bytes = client->body_bytes;
+    char key[CLIENT_KEY_BYTES + 1];
+    print_key(key, index);
+    switch (client->protocol) {
+    case PROTOCOL_META:
+        message_print(request, "ms %s %u\r\n", key, body_bytes);
+        message_print(&exchange->reply, "HD\r\n");
+        break;
+    case PROTOCOL_REDIS:
+        message_print(request, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%u\r\n", CLIENT_KEY_BYTES, key,
+                      body_bytes);
+        message_print(&exchange->reply, "+OK\r\n");
+        break;
+    default:
+        message_print(request, "set %s 0 0 %u\r\n", key, body_bytes);
+        message_print(&exchange->reply, "STORED\r\n");
+        break;
+    }
+    message_add(request, value, body_bytes);
+    message_print(request, "\r\n");
+}
+
+static void exchanges_init(struct client *client)
+{
+    const size_t bytes = (size_t)client->body_bytes + CLIENT_MESSAGE_OVERHEAD;
+    const size_t key_count = client->ask == ASK_KEYS ? CLIENT_KEYS_ASKED : 1;
+    uint8_t value[CLIENT_BODY_BYTES_MAX];
+    fill_value(value, client->body_bytes);
+    for (unsigned i = 0; i < CLIENT_KEYS; i++) {
+        struct exchange *reading = &client->exchanges[i];
+        struct exchange *storing = &client->exchanges[CLIENT_KEYS + i];
+        *reading =
+            (struct exchange){message_create(bytes * key_count), message_create(bytes * key_count)};
+        if (client->protocol == PROTOCOL_FRAME) {
+            frame_init(reading, i, value, client->body_bytes);
+            continue;
+        }
+        *storing = (struct exchange){message_create(bytes), message_create(bytes)};
+        read_init(reading, client, i, value);
+        store_init(storing, client, i, value);
+    }
+}
+
+/* Of a mix one in CLIENT_MIX stores. */
+static uint16_t exchange_pick(struct client *client)
+{
+    const uint32_t luck = (uint32_t)(client_random(client) >> 32);
+    const bool stores = client->ask == ASK_MIX && luck / CLIENT_KEYS % CLIENT_MIX == 0;
+    return (uint16_t)(luck % CLIENT_KEYS + (stores ? CLIENT_KEYS : 0));
 }
 
 static void connection_open(struct client *client, struct connection *connection)
@@ -226,7 +312,7 @@ static void connection_ask(struct client *client, struct connection *connection)
 {
     struct message batch = {.bytes = client->send_bytes};
     for (unsigned i = 0; i < client->depth; i++) {
-        const uint16_t index = (uint16_t)((client_random(client) >> 32) % CLIENT_KEYS);
+        const uint16_t index = exchange_pick(client);
         const struct message *request = &client->exchanges[index].request;
         if (batch.count + request->count > CLIENT_SEND_BYTES) {
             die("%u requests do not fit one send", client->depth);
@@ -323,14 +409,14 @@ static void client_run(struct client *client, uint64_t slice_ns)
 /* Stores every key over the first connection, one at a time. */
 static void client_load(struct client *client)
 {
-    const char *const stored = client->protocol == PROTOCOL_REDIS ? "+OK\r\n" : "STORED\r\n";
     const int fd = client->connections[0].fd;
     for (unsigned i = 0; i < CLIENT_KEYS; i++) {
         char answer[16] = "";
-        const struct message *store = &client->exchanges[i].store;
-        send_all(fd, store->bytes, store->count);
-        const ssize_t got = recv(fd, answer, strlen(stored), MSG_WAITALL);
-        if (got != (ssize_t)strlen(stored) || strcmp(answer, stored) != 0) {
+        const struct exchange *storing = &client->exchanges[CLIENT_KEYS + i];
+        const size_t bytes = storing->reply.count;
+        send_all(fd, storing->request.bytes, storing->request.count);
+        const ssize_t got = recv(fd, answer, bytes, MSG_WAITALL);
+        if (got != (ssize_t)bytes || memcmp(answer, storing->reply.bytes, bytes) != 0) {
             die("store refused: '%s'", answer);
         }
     }
@@ -367,24 +453,36 @@ static unsigned number(const char *name, const char *text, unsigned long max)
     return (unsigned)value;
 }
 
+static unsigned word(const char *name, const char *text, const char *const *words, unsigned last)
+{
+    for (unsigned i = 0; i <= last; i++) {
+        if (strcmp(words[i], text) == 0) {
+            return i;
+        }
+    }
+    die("--%s does not take '%s'", name, text);
+}
+
 static void client_flags(struct client *client, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"protocol", required_argument, NULL, 'x'}, {"host", required_argument, NULL, 'h'},
-        {"port", required_argument, NULL, 'p'},     {"connections", required_argument, NULL, 'c'},
-        {"pipeline", required_argument, NULL, 'd'}, {"body-bytes", required_argument, NULL, 'b'},
-        {"cpu", required_argument, NULL, 'u'},      {"server-pid", required_argument, NULL, 's'},
-        {"seed", required_argument, NULL, 'r'},     {NULL, 0, NULL, 0}};
-    static const char *const protocols[] = {"frame", "memcached", "redis"};
+    static const struct option options[] = {{"protocol", required_argument, NULL, 'x'},
+                                            {"host", required_argument, NULL, 'h'},
+                                            {"port", required_argument, NULL, 'p'},
+                                            {"connections", required_argument, NULL, 'c'},
+                                            {"pipeline", required_argument, NULL, 'd'},
+                                            {"body-bytes", required_argument, NULL, 'b'},
+                                            {"cpu", required_argument, NULL, 'u'},
+                                            {"server-pid", required_argument, NULL, 's'},
+                                            {"seed", required_argument, NULL, 'r'},
+                                            {"ask", required_argument, NULL, 'a'},
+                                            {NULL, 0, NULL, 0}};
     for (int flag; (flag = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (flag) {
         case 'x':
-            client->protocol = PROTOCOL_FRAME;
-            while (strcmp(protocols[client->protocol], optarg) != 0) {
-                if (client->protocol++ == PROTOCOL_REDIS) {
-                    die("--protocol takes frame, memcached or redis");
-                }
-            }
+            client->protocol = (enum protocol)word("protocol", optarg, protocols, PROTOCOL_REDIS);
+            break;
+        case 'a':
+            client->ask = (enum ask)word("ask", optarg, asks, ASK_KEYS);
             break;
         case 'h':
             client->host = optarg;
@@ -445,9 +543,7 @@ int main(int argc, char **argv)
             die("cpu %d: %s", client->cpu, strerror(errno));
         }
     }
-    for (unsigned i = 0; i < CLIENT_KEYS; i++) {
-        exchange_init(&client->exchanges[i], client->protocol, i, client->body_bytes);
-    }
+    exchanges_init(client);
     client->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     client->connections = calloc(client->connection_count, sizeof *client->connections);
     if (client->epoll_fd < 0 || client->connections == NULL) {

@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """floor: server CPU per request beside a hand-written epoll loop.
 
-    bench/floor.py echo|get [--arms floor,percore,memcached,redis] [--connections 1,16,...]
-                            [--pipeline 1,16] [--pairs 20] [--slice 0.4] [--build build/bench]
+    bench/floor.py echo|get|mg|mix|mg-mix|keys [--arms floor,percore,memcached,redis]
+                   [--connections 1,16,...] [--pipeline 1,16] [--pairs 20] [--slice 0.4]
+                   [--build build/bench]
 
+mix is nine gets to a set, mg-mix nine mg to an ms; keys asks for 100 keys at once, and its figures
+are per key. redis is asked in its own protocol whatever the others speak.
 Prints one JSON line a cell and a table at the end (--json FILE keeps the lines apart). The floor
 runs twice, as `floor` and `floor-again`: the second ratio is the A/A spread, the noise under which
 a difference means nothing. An arm may name another binary: percore=/path/to/percore.
@@ -20,10 +23,10 @@ import pairs
 
 def parse_flags():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("mode", choices=("echo", "get"))
-    parser.add_argument("--arms", help="default: floor,percore and for get memcached,redis")
+    parser.add_argument("mode", choices=pairs.MODES)
+    parser.add_argument("--arms", help="default: floor,percore and but for echo memcached,redis")
     parser.add_argument("--connections", type=pairs.numbers, default=[1, 16, 64, 256, 1024])
-    parser.add_argument("--pipeline", type=pairs.numbers, default=[1, 16])
+    parser.add_argument("--pipeline", type=pairs.numbers, help="default: 1,16; for keys 1")
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--slice", type=float, default=0.4, help="seconds an arm and pair")
     parser.add_argument("--turns", type=int, default=4, help="parts a slice is dealt out in")
@@ -37,15 +40,19 @@ def parse_flags():
     parser.add_argument("--json", help="append the JSON lines to this file")
     flags = parser.parse_args()
     if flags.arms is None:
-        flags.arms = "floor,percore" + (",memcached,redis" if flags.mode == "get" else "")
+        flags.arms = "floor,percore" + (",memcached,redis" if flags.mode != "echo" else "")
+    if flags.pipeline is None:
+        flags.pipeline = [1] if flags.mode == "keys" else [1, 16]
+    if flags.mode == "keys" and flags.pipeline != [1]:
+        parser.error("the floor answers one request of keys at a time")
     flags.arms = flags.arms.split(",")
     if flags.arms[0].partition("=")[0] != "floor":
         parser.error("the first arm is the floor")
     again = flags.arms[0].replace("floor", "floor-again", 1)
     if again not in flags.arms:
         flags.arms.insert(1, again)
-    if flags.mode == "get" and flags.body_bytes != 100:
-        parser.error("the floor answers get with 100 bytes only")
+    if flags.mode != "echo" and flags.body_bytes != 100:
+        parser.error("the floor has values of 100 bytes only")
     return flags
 
 
@@ -73,21 +80,25 @@ def measure_life(flags, connections, pipeline, rounds, rng):
             thing.close()
 
 
+def ratio(samples, above, below):
+    """CPU per request of one arm to that of another, round by round."""
+    median, low, high = pairs.interval(
+        [(a[2] / a[0]) / (b[2] / b[0]) for a, b in zip(samples[above], samples[below])])
+    return {"ratio": round(median, 4), "low": round(low, 4), "high": round(high, 4)}
+
+
 def measure_cell(flags, connections, pipeline, rng):
     samples = {}
     for life in range(flags.lives):
         rounds = flags.pairs // flags.lives + (life < flags.pairs % flags.lives)
         for name, more in measure_life(flags, connections, pipeline, rounds, rng).items():
             samples.setdefault(name, []).extend(more)
-    floor_ns = [server / requests for requests, _, server, _ in samples["floor"]]
+    per_request = pairs.KEYS_ASKED if flags.mode == "keys" else 1
     arms = {}
     for name, rows in samples.items():
-        own_ns = [server / requests for requests, _, server, _ in rows]
-        median, low, high = pairs.interval([a / b for a, b in zip(own_ns, floor_ns)])
+        own_ns = [server / requests / per_request for requests, _, server, _ in rows]
         arms[name] = {
-            "ratio": round(median, 4),
-            "low": round(low, 4),
-            "high": round(high, 4),
+            **ratio(samples, name, "floor"),
             "cpu_ns_per_request": round(statistics.median(own_ns)),
             "server_cpu_share": round(statistics.median(row[2] / row[1] for row in rows), 3),
             "client_cpu_share": round(statistics.median(row[3] / row[1] for row in rows), 3),
@@ -97,19 +108,26 @@ def measure_cell(flags, connections, pipeline, rng):
         "bench": "floor", "mode": flags.mode, "connections": connections, "pipeline": pipeline,
         "body_bytes": flags.body_bytes, "pairs": flags.pairs, "slice_seconds": flags.slice,
         "turns": flags.turns, "lives": flags.lives, "seed": flags.seed, "arms": arms,
+        "percore_to": {name: ratio(samples, "percore", name) for name in ("memcached", "redis")
+                       if name in samples and "percore" in samples},
     }
+
+
+def said(figure):
+    return f"{figure['ratio']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
 
 
 def print_table(flags, cells):
     names = [name for name in cells[0]["arms"] if name != "floor"]
-    print(f"\n{flags.mode}: server CPU per request, ratio to the floor, "
+    what = "key" if flags.mode == "keys" else "request"
+    print(f"\n{flags.mode}: server CPU per {what}, ratio to the floor, "
           f"median of {flags.pairs} pairs [interval of at least 95 %]\n")
-    print("| connections | pipeline | floor ns | " + " | ".join(names) + " |")
-    print("|" + "---|" * (3 + len(names)))
+    beside = [f"percore to {name}" for name in cells[0]["percore_to"]]
+    print("| connections | pipeline | floor ns | " + " | ".join(names + beside) + " |")
+    print("|" + "---|" * (3 + len(names + beside)))
     for cell in cells:
         arms = cell["arms"]
-        row = [f"{arms[n]['ratio']:.3f} [{arms[n]['low']:.3f}, {arms[n]['high']:.3f}]"
-               for n in names]
+        row = [said(arms[name]) for name in names] + [said(to) for to in cell["percore_to"].values()]
         print(f"| {cell['connections']} | {cell['pipeline']} | "
               f"{arms['floor']['cpu_ns_per_request']} | " + " | ".join(row) + " |")
 
@@ -126,8 +144,7 @@ def main():
             pairs.print_json(cell, flags.json)
             cells.append(cell)
             pairs.note("  ".join([f"{connections} connections, pipeline {pipeline}:"] + [
-                f"{name} {arm['ratio']:.3f} [{arm['low']:.3f}, {arm['high']:.3f}]"
-                for name, arm in cell["arms"].items() if name != "floor"]))
+                f"{name} {said(arm)}" for name, arm in cell["arms"].items() if name != "floor"]))
     print_table(flags, cells)
 
 

@@ -6,12 +6,16 @@
  * One thread, one edge-triggered epoll set, one recv and one send for everything that arrived
  * together, and no second recv after a short read.  Received bytes go to one buffer that stays in
  * the cache; a connection owns memory only while half a request or an unsent reply is waiting.
- * `echo` sends whole frames back from where they were received; `get` answers every
- * `get <key>\r\n` with the same 100 bytes, as a cache that always hits would, and looks nothing up.
+ * `echo` sends whole frames back from where they were received. The others answer as a cache that
+ * always hits would, with the same 100 bytes, look nothing up and keep nothing:
+ *
+ *   get     get <key>                        mg      mg <key> v
+ *   mix     get <key>, set <key> 0 0 <n>     mg-mix  mg <key> v, ms <key> <n>
+ *   keys    get <key> <key> ...
  *
  * Owner    The only thread.
  * Limits   FLOOR_BYTES for a frame or a line; anything else that is not served closes the
- * connection. Use      floor_epoll echo|get PORT [ADDRESS]
+ * connection. Use      floor_epoll echo|get|mg|mix|mg-mix|keys PORT [ADDRESS]
  */
 #include <arpa/inet.h>
 #include <endian.h>
@@ -45,12 +49,19 @@ struct connection {
     uint8_t *unsent;
 };
 
+struct server;
+
+/* Serves what is whole of `count` bytes of input; returns how much that was, or -1. */
+typedef ssize_t serve_fn(struct server *server, struct connection *connection, size_t count);
+
 struct server {
     int epoll_fd;
     int listen_fd;
-    bool get;
+    serve_fn *serve;
     size_t tail_bytes;
     uint8_t tail[FLOOR_VALUE_BYTES + 32]; /* " 0 100\r\n", the value, "\r\nEND\r\n" */
+    size_t value_bytes;
+    uint8_t value[FLOOR_VALUE_BYTES + 32]; /* "VA 100\r\n", the value, "\r\n" */
     struct epoll_event events[FLOOR_EVENTS];
     uint8_t in[FLOOR_BYTES];
     uint8_t out[FLOOR_BYTES];
@@ -142,17 +153,21 @@ static ssize_t serve_echo(struct server *server, struct connection *connection, 
     return (ssize_t)used;
 }
 
-/* Answers the whole lines among `count` bytes; returns their size, or -1. */
-static ssize_t serve_get(struct server *server, struct connection *connection, size_t count)
+/* One line and what belongs to it: [at, line_end] ends with the line feed, `end` is the end of the
+ * input, `to` is moved behind the reply. Returns the bytes used; 0: not whole; -1. */
+typedef ptrdiff_t answer_fn(const struct server *server, const uint8_t *at, const uint8_t *line_end,
+                            const uint8_t *end, uint8_t **to);
+
+/* Answers the whole requests among `count` bytes; each use has its own `answer` inlined. */
+static inline __attribute__((always_inline)) ssize_t
+serve_lines(struct server *server, struct connection *connection, size_t count, answer_fn *answer)
 {
     const uint8_t *at = server->in;
     const uint8_t *const end = server->in + count;
     uint8_t *to = server->out;
     const uint8_t *line_end;
     while ((line_end = memchr(at, '\n', (size_t)(end - at))) != NULL) {
-        const ptrdiff_t key_bytes = line_end - at - 5; /* "get " and '\r' */
-        if (key_bytes < 1 || key_bytes > FLOOR_KEY_BYTES_MAX || memcmp(at, "get ", 4) != 0 ||
-            line_end[-1] != '\r') {
+        if (line_end == at || line_end[-1] != '\r') {
             return -1;
         }
         if (server->out + FLOOR_BYTES - to < FLOOR_REPLY_BYTES_MAX) {
@@ -161,11 +176,14 @@ static ssize_t serve_get(struct server *server, struct connection *connection, s
             }
             to = server->out;
         }
-        memcpy(to, "VALUE ", 6);
-        memcpy(to + 6, at + 4, (size_t)key_bytes);
-        memcpy(to + 6 + key_bytes, server->tail, server->tail_bytes);
-        to += 6 + (size_t)key_bytes + server->tail_bytes;
-        at = line_end + 1;
+        const ptrdiff_t used = answer(server, at, line_end, end, &to);
+        if (used < 0) {
+            return -1;
+        }
+        if (used == 0) {
+            break;
+        }
+        at += used;
     }
     if (to > server->out &&
         !connection_send(server, connection, server->out, (size_t)(to - server->out))) {
@@ -173,6 +191,120 @@ static ssize_t serve_get(struct server *server, struct connection *connection, s
     }
     return at - server->in;
 }
+
+static inline void say(uint8_t **to, const void *bytes, size_t count)
+{
+    memcpy(*to, bytes, count);
+    *to += count;
+}
+
+static inline ptrdiff_t answer_get(const struct server *server, const uint8_t *at,
+                                   const uint8_t *line_end, const uint8_t *end, uint8_t **to)
+{
+    const ptrdiff_t key_bytes = line_end - at - 5; /* "get " and '\r' */
+    if (key_bytes < 1 || key_bytes > FLOOR_KEY_BYTES_MAX || memcmp(at, "get ", 4) != 0) {
+        return -1;
+    }
+    say(to, "VALUE ", 6);
+    say(to, at + 4, (size_t)key_bytes);
+    say(to, server->tail, server->tail_bytes);
+    return line_end + 1 - at;
+}
+
+static inline ptrdiff_t answer_mg(const struct server *server, const uint8_t *at,
+                                  const uint8_t *line_end, const uint8_t *end, uint8_t **to)
+{
+    const ptrdiff_t key_bytes = line_end - at - 6; /* "mg ", " v" and '\r' */
+    if (key_bytes < 1 || key_bytes > FLOOR_KEY_BYTES_MAX || memcmp(at, "mg ", 3) != 0 ||
+        line_end[-2] != 'v' || line_end[-3] != ' ') {
+        return -1;
+    }
+    say(to, server->value, server->value_bytes);
+    return line_end + 1 - at;
+}
+
+/* The body behind a line that ends in its size; 0: it is not whole. */
+static inline ptrdiff_t stored_bytes(const uint8_t *at, const uint8_t *line_end, const uint8_t *end)
+{
+    ptrdiff_t body_bytes = 0, unit = 1;
+    for (const uint8_t *digit = line_end - 2; *digit != ' '; digit--, unit *= 10) {
+        if (digit <= at || *digit < '0' || *digit > '9' || unit > FLOOR_BYTES) {
+            return -1;
+        }
+        body_bytes += (*digit - '0') * unit;
+    }
+    const ptrdiff_t bytes = line_end + 1 - at + body_bytes + 2;
+    if (body_bytes > FLOOR_BYTES) {
+        return -1;
+    }
+    return end - at < bytes ? 0 : bytes;
+}
+
+static inline ptrdiff_t answer_mix(const struct server *server, const uint8_t *at,
+                                   const uint8_t *line_end, const uint8_t *end, uint8_t **to)
+{
+    if (*at == 'g') {
+        return answer_get(server, at, line_end, end, to);
+    }
+    const ptrdiff_t used =
+        line_end - at < 12 || memcmp(at, "set ", 4) != 0 ? -1 : stored_bytes(at, line_end, end);
+    if (used > 0) {
+        say(to, "STORED\r\n", 8);
+    }
+    return used;
+}
+
+static inline ptrdiff_t answer_mg_mix(const struct server *server, const uint8_t *at,
+                                      const uint8_t *line_end, const uint8_t *end, uint8_t **to)
+{
+    if (line_end - at < 7) {
+        return -1;
+    }
+    if (at[1] == 'g') {
+        return answer_mg(server, at, line_end, end, to);
+    }
+    const ptrdiff_t used = memcmp(at, "ms ", 3) != 0 ? -1 : stored_bytes(at, line_end, end);
+    if (used > 0) {
+        say(to, "HD\r\n", 4);
+    }
+    return used;
+}
+
+/* All keys of a line; their replies must fit the output. */
+static inline ptrdiff_t answer_keys(const struct server *server, const uint8_t *at,
+                                    const uint8_t *line_end, const uint8_t *end, uint8_t **to)
+{
+    if (line_end - at < 6 || memcmp(at, "get ", 4) != 0) {
+        return -1;
+    }
+    const uint8_t *const text_end = line_end - 1;
+    for (const uint8_t *key = at + 4; key < text_end;) {
+        const uint8_t *space = memchr(key, ' ', (size_t)(text_end - key));
+        const uint8_t *const key_end = space != NULL ? space : text_end;
+        if (key_end - key > FLOOR_KEY_BYTES_MAX ||
+            server->out + FLOOR_BYTES - *to < FLOOR_REPLY_BYTES_MAX) {
+            return -1;
+        }
+        say(to, "VALUE ", 6);
+        say(to, key, (size_t)(key_end - key));
+        say(to, server->tail, server->tail_bytes - 5);
+        key = key_end + 1;
+    }
+    say(to, "END\r\n", 5);
+    return line_end + 1 - at;
+}
+
+#define FLOOR_SERVE(name)                                                                          \
+    static ssize_t serve_##name(struct server *server, struct connection *connection,              \
+                                size_t count)                                                      \
+    {                                                                                              \
+        return serve_lines(server, connection, count, answer_##name);                              \
+    }
+FLOOR_SERVE(get)
+FLOOR_SERVE(mg)
+FLOOR_SERVE(mix)
+FLOOR_SERVE(mg_mix)
+FLOOR_SERVE(keys)
 
 /* Keeps the unserved end of the input until more comes. */
 static bool connection_hold(struct connection *connection, const uint8_t *bytes, size_t count)
@@ -223,8 +355,7 @@ static bool connection_run(struct server *server, struct connection *connection,
                    connection_hold(connection, server->in, held_bytes);
         }
         const size_t count = held_bytes + (size_t)got;
-        const ssize_t used = server->get ? serve_get(server, connection, count)
-                                         : serve_echo(server, connection, count);
+        const ssize_t used = server->serve(server, connection, count);
         if (used < 0 || (used == 0 && count == FLOOR_BYTES) ||
             !connection_hold(connection, server->in + used, count - (size_t)used)) {
             return false;
@@ -287,6 +418,10 @@ static void server_make_tail(struct server *server)
     }
     memcpy(value + FLOOR_VALUE_BYTES, "\r\nEND\r\n", 7);
     server->tail_bytes = head_bytes + FLOOR_VALUE_BYTES + 7;
+    const size_t meta_bytes = (size_t)snprintf((char *)server->value, sizeof server->value,
+                                               "VA %d\r\n", FLOOR_VALUE_BYTES);
+    memcpy(server->value + meta_bytes, value, FLOOR_VALUE_BYTES + 2);
+    server->value_bytes = meta_bytes + FLOOR_VALUE_BYTES + 2;
 }
 
 static void server_run(struct server *server)
@@ -304,18 +439,33 @@ static void server_run(struct server *server)
     }
 }
 
+static serve_fn *serve_find(const char *name)
+{
+    static const struct {
+        const char *name;
+        serve_fn *serve;
+    } rows[] = {{"echo", serve_echo}, {"get", serve_get},       {"mg", serve_mg},
+                {"mix", serve_mix},   {"mg-mix", serve_mg_mix}, {"keys", serve_keys}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (strcmp(rows[i].name, name) == 0) {
+            return rows[i].serve;
+        }
+    }
+    return NULL;
+}
+
 int main(int argc, char **argv)
 {
-    const bool get = argc > 1 && strcmp(argv[1], "get") == 0;
-    if (argc < 3 || (!get && strcmp(argv[1], "echo") != 0)) {
-        fprintf(stderr, "use: floor_epoll echo|get PORT [ADDRESS]\n");
+    serve_fn *serve = argc < 3 ? NULL : serve_find(argv[1]);
+    if (serve == NULL) {
+        fprintf(stderr, "use: floor_epoll echo|get|mg|mix|mg-mix|keys PORT [ADDRESS]\n");
         return 2;
     }
     struct server *server = calloc(1, sizeof *server);
     if (server == NULL) {
         return 1;
     }
-    server->get = get;
+    server->serve = serve;
     server_make_tail(server);
     if (server_listen(server, argc > 3 ? argv[3] : "127.0.0.1", (uint16_t)atoi(argv[2])) != 0) {
         fprintf(stderr, "floor_epoll: %s: %s\n", argv[2], strerror(errno));

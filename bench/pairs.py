@@ -26,6 +26,18 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
+# What is asked of servers: the client's protocol and --ask; redis always speaks its own protocol.
+MODES = {
+    "echo": ("frame", "get"),
+    "get": ("memcached", "get"),
+    "mg": ("meta", "get"),
+    "mix": ("memcached", "mix"),
+    "mg-mix": ("meta", "mix"),
+    "keys": ("memcached", "keys"),
+}
+KEYS_ASKED = 100  # by one request of `keys`
+
+
 def find_program(build, name):
     """The path of one of our own programs inside the build folder."""
     for path in (build / "bench" / name, build / "programs" / name, build / name):
@@ -43,8 +55,8 @@ def free_port():
 class Server:
     """A server under test: started pinned to `cpus`, ended by close()."""
 
-    def __init__(self, name, command, port, cpus, protocol):
-        self.name, self.port, self.protocol = name, port, protocol
+    def __init__(self, name, command, port, cpus, protocol, ask):
+        self.name, self.port, self.protocol, self.ask = name, port, protocol, ask
         self.log = []
         self.process = subprocess.Popen(
             command,
@@ -103,23 +115,24 @@ def start_server(arm, mode, build, cpus, cores=1, extra=(), prefix=(), connectio
     port = free_port()
     name = split_arm(arm)[0]
     kind = name.removesuffix("-again")
-    protocol = "frame" if mode == "echo" else "memcached"
+    protocol, ask = MODES[mode]
     if kind == "floor":
         program = split_arm(arm)[1] or find_program(build, "floor_epoll")
         command = [program, mode, str(port)]
     elif kind.startswith("percore"):
         command = percore_command(build, arm, mode, port, cores, extra, connections_max)
-    elif kind == "memcached" and mode == "get":
+    elif kind == "memcached" and mode != "echo":
         command = [shutil.which("memcached") or "memcached", "-t", str(cores), "-m", "256"]
-        command += ["-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody", "-c", str(connections_max), *extra]
-    elif kind == "redis" and mode == "get":
+        command += ["-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "nobody"]
+        command += ["-c", str(connections_max), *extra]
+    elif kind == "redis" and mode != "echo":
         protocol = "redis"
         command = [shutil.which("redis-server") or "redis-server", "--port", str(port)]
         command += ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         command += ["--io-threads", "1", "--maxclients", str(connections_max), "--dir", "/tmp"]
     else:
         raise SystemExit(f"no arm '{arm}' for {mode}")
-    return Server(name, [*prefix, *command], port, cpus, protocol)
+    return Server(name, [*prefix, *command], port, cpus, protocol, ask)
 
 
 class Client:
@@ -127,6 +140,7 @@ class Client:
 
     def __init__(self, build, server, connections, pipeline, body_bytes, cpu, seed, host=None):
         command = [find_program(build, "closed_loop_client"), "--protocol", server.protocol]
+        command += ["--ask", server.ask]
         command += ["--port", str(server.port), "--connections", str(connections)]
         command += ["--pipeline", str(pipeline), "--body-bytes", str(body_bytes)]
         command += ["--server-pid", str(server.pid), "--seed", str(seed)]
