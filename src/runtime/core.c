@@ -10,8 +10,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* The handle of the signals among those that are no connections. */
+/* Handles among those that are no connections and no listeners. */
 #define PC_CORE_SIGNALS UINT32_MAX
+#define PC_CORE_BEAT    (UINT32_MAX - 1)
 
 /* ---- Ringing and posting ---- */
 
@@ -109,12 +110,16 @@ static void feed_starved(struct pc_core *core)
 
 /* ---- Phases ---- */
 
-/* Who is not a connection: a listener, or the signals. */
+/* Who is not a connection: a listener, the signals, or the beat, which phase_steps makes use of. */
 static void report_other(struct pc_core *core, uint32_t index)
 {
+    const struct pc_kernel *kernel = core->lane.kernel;
+    uint64_t count;
     if (index == PC_CORE_SIGNALS) {
         core->lane.heavy = true;
         core->lane.runtime->take_signals(core->lane.runtime);
+    } else if (index == PC_CORE_BEAT) {
+        (void)kernel->read(kernel, core->beat_fd, &count, sizeof(count)); /* only to empty it */
     } else {
         core->listeners[index].waiting = core->accepting = true;
     }
@@ -431,7 +436,7 @@ static void rest(struct pc_core *core)
     pc_count(&core->lane.counters->sleeps);
     uint64_t due_ns =
         pc_wheel_empty(&core->lane.wheel) ? PC_FOREVER : pc_wheel_next_ns(&core->lane.wheel);
-    if (core->lane.service->place_step != NULL) {
+    if (core->lane.service->place_step != NULL && core->beat_fd < 0) {
         uint64_t step_ns = core->lane.now_ns + PC_STEP_IDLE_NS;
         due_ns = due_ns < step_ns ? due_ns : step_ns;
     }
@@ -502,10 +507,26 @@ int pc_core_listen(struct pc_core *core, const int *fds, unsigned fd_count)
     return 0;
 }
 
+static int watch(struct pc_core *core, int fd, uint32_t index)
+{
+    return core->poller->ops->arm(core->poller, fd, (struct pc_handle){.index = index}, true);
+}
+
 int pc_core_watch_signals(struct pc_core *core)
 {
-    struct pc_handle handle = {.index = PC_CORE_SIGNALS, .generation = 0};
-    return core->poller->ops->arm(core->poller, core->lane.runtime->signal_fd, handle, true);
+    return watch(core, core->lane.runtime->signal_fd, PC_CORE_SIGNALS);
+}
+
+/* A sleep with a limit of its own has the kernel set and remove a timer, which costs a lone
+ * connection a tenth of its request: one timer that beats all along is cheaper. */
+static int beat_open(struct pc_core *core)
+{
+    const struct pc_kernel *kernel = core->lane.kernel;
+    if (core->lane.service->place_step == NULL) {
+        return 0;
+    }
+    core->beat_fd = kernel->timerfd(kernel, PC_STEP_IDLE_NS);
+    return core->beat_fd < 0 ? 0 : watch(core, core->beat_fd, PC_CORE_BEAT);
 }
 
 static int places_open(struct pc_core *core)
@@ -532,7 +553,7 @@ int pc_core_create(struct pc_runtime *runtime, unsigned index, const struct pc_p
     if (core == NULL) {
         return -ENOMEM;
     }
-    *core = (struct pc_core){0};
+    *core = (struct pc_core){.beat_fd = -1};
     pc_lane_init(&core->lane, runtime, PC_LANE_CORE, index, runtime->counters[index]);
     core->lane.input_alone = runtime->dispatch != NULL;
     pc_list_init(&core->ready);
@@ -547,6 +568,9 @@ int pc_core_create(struct pc_runtime *runtime, unsigned index, const struct pc_p
     }
     if (outcome == 0) {
         outcome = places_open(core);
+    }
+    if (outcome == 0) {
+        outcome = beat_open(core);
     }
     if (outcome < 0) {
         pc_core_destroy(core);
@@ -572,6 +596,9 @@ void pc_core_destroy(struct pc_core *core)
         }
     }
     free(core->listeners);
+    if (core->beat_fd >= 0) {
+        (void)core->lane.kernel->close(core->lane.kernel, core->beat_fd); /* nothing was written */
+    }
     pc_lane_fini(&core->lane);
     pc_mailbox_destroy(core->mailbox);
     if (core->poller != NULL) {

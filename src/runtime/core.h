@@ -57,6 +57,7 @@ struct pc_core {
     uint64_t spin_ns;         /* how long to poll the mailbox before sleep: adapts */
     uint64_t slept_ns;        /* when the last sleep began */
     uint64_t step_ns;         /* when places are due for upkeep */
+    int beat_fd;              /* wakes a sleeper for upkeep; -1: every sleep has its own limit */
     struct pc_timer deadline; /* of a drain */
     bool sleeping, stepping, draining, settled;
     bool credits_missing; /* calls wait in an outbox */

@@ -13,6 +13,7 @@
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -229,6 +230,19 @@ static int linux_signalfd(const struct pc_kernel *kernel, int fd, const sigset_t
     return out >= 0 ? out : -errno;
 }
 
+static int linux_timerfd(const struct pc_kernel *kernel, uint64_t period_ns)
+{
+    struct timespec period = timespec_from_ns(period_ns);
+    struct itimerspec beat = {.it_interval = period, .it_value = period};
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (fd >= 0 && timerfd_settime(fd, 0, &beat, NULL) != 0) {
+        int error = errno;
+        (void)close(fd); /* the first trouble is the one to tell */
+        return -error;
+    }
+    return fd >= 0 ? fd : -errno;
+}
+
 static int linux_signal_mask(const struct pc_kernel *kernel, int how, const sigset_t *set,
                              sigset_t *out_old)
 {
@@ -424,6 +438,7 @@ const struct pc_kernel *pc_kernel_linux(void)
         .poll = linux_poll,
         .eventfd = linux_eventfd,
         .signalfd = linux_signalfd,
+        .timerfd = linux_timerfd,
         .signal_mask = linux_signal_mask,
         .clock_ns = linux_clock_ns,
         .realtime_ns = linux_realtime_ns,

@@ -74,6 +74,8 @@ struct pc_kernel {
     int (*poll)(const struct pc_kernel *, struct pollfd *fds, nfds_t count, uint64_t timeout_ns);
     int (*eventfd)(const struct pc_kernel *, unsigned start, int flags);
     int (*signalfd)(const struct pc_kernel *, int fd, const sigset_t *, int flags);
+    /* A descriptor that becomes readable every `period_ns`, not blocking. */
+    int (*timerfd)(const struct pc_kernel *, uint64_t period_ns);
     int (*signal_mask)(const struct pc_kernel *, int how, const sigset_t *set, sigset_t *out_old);
 
     /* Clocks; these cannot fail. */

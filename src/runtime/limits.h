@@ -40,7 +40,7 @@
 /* A connection we end is kept so long for the peer to read what was said: closing at once with
  * bytes unread would reset it. */
 #define PC_LINGER_NS 1000000000u
-/* Places are upheld this often while a core is awake, and at least so often while it sleeps. */
+/* Places are upheld this often while a core is awake; and a sleeper wakes for it this often. */
 #define PC_STEP_BUSY_NS 1000000u
 #define PC_STEP_IDLE_NS 1000000000u
 /* Turns of light work alone are timed one in so many. */

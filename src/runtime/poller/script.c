@@ -703,6 +703,11 @@ static int no_epoll(const struct pc_kernel *kernel, int flags)
     return -ENOSYS;
 }
 
+static int no_timerfd(const struct pc_kernel *kernel, uint64_t period_ns)
+{
+    return -ENOSYS;
+}
+
 static int no_signal_mask(const struct pc_kernel *kernel, int how, const sigset_t *set,
                           sigset_t *out_old)
 {
@@ -749,6 +754,7 @@ void pc_script_init(struct pc_script *script, uint64_t seed)
         .epoll_create1 = no_epoll,
         .poll = table_poll,
         .eventfd = table_eventfd,
+        .timerfd = no_timerfd,
         .signal_mask = no_signal_mask,
         .clock_ns = table_clock_ns,
         .realtime_ns = table_realtime_ns,

@@ -320,6 +320,21 @@ static void signals_arrive_by_descriptor(void **state)
     assert_int_equal(kernel->signal_mask(kernel, SIG_SETMASK, &old, NULL), 0);
 }
 
+static void a_beat_comes_again_and_again(void **state)
+{
+    const struct pc_kernel *kernel = pc_kernel_linux();
+    int fd = kernel->timerfd(kernel, 1000000);
+    assert_true(fd >= 0);
+    for (unsigned i = 0; i < 3; i++) {
+        struct pollfd poll = {.fd = fd, .events = POLLIN};
+        uint64_t count = 0;
+        assert_int_equal(kernel->poll(kernel, &poll, 1, PC_FOREVER), 1);
+        assert_int_equal(kernel->read(kernel, fd, &count, sizeof(count)), sizeof(count));
+        assert_true(count > 0);
+    }
+    assert_int_equal(kernel->close(kernel, fd), 0);
+}
+
 static void memory_comes_and_goes(void **state)
 {
     const struct pc_kernel *kernel = pc_kernel_linux();
@@ -384,6 +399,7 @@ int main(void)
         cmocka_unit_test(thread_here_is_pinned_while_it_runs),
         cmocka_unit_test(clocks_agree_with_their_names),
         cmocka_unit_test(signals_arrive_by_descriptor),
+        cmocka_unit_test(a_beat_comes_again_and_again),
         cmocka_unit_test(memory_comes_and_goes),
         cmocka_unit_test(invented_machine_finds_itself),
         cmocka_unit_test(every_entry_is_filled),
