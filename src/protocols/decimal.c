@@ -1,51 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "protocols/decimal.h"
 
-#include <string.h>
-
-static const char digit_pairs[201] =
+const char pc_decimal_pairs[201] =
     "00010203040506070809101112131415161718192021222324252627282930313233"
     "34353637383940414243444546474849505152535455565758596061626364656667"
     "6869707172737475767778798081828384858687888990919293949596979899";
 
-static size_t write_long(char *into, uint64_t value)
+size_t pc_decimal_write_long(char *into, uint64_t value)
 {
     char text[PC_DECIMAL_BYTES_MAX];
     char *first = text + sizeof(text);
     while (value >= 100) {
         first -= 2;
-        memcpy(first, digit_pairs + 2 * (value % 100), 2);
+        memcpy(first, pc_decimal_pairs + 2 * (value % 100), 2);
         value /= 100;
     }
     if (value >= 10) {
         first -= 2;
-        memcpy(first, digit_pairs + 2 * value, 2);
+        memcpy(first, pc_decimal_pairs + 2 * value, 2);
     } else {
         *--first = (char)('0' + value);
     }
     const size_t count = (size_t)(text + sizeof(text) - first);
     memcpy(into, first, count);
     return count;
-}
-
-/* Flags and lengths are mostly short: up to three digits without a loop. */
-size_t pc_decimal_write(char *into, uint64_t value)
-{
-    if (value < 10) {
-        *into = (char)('0' + value);
-        return 1;
-    }
-    if (value < 100) {
-        memcpy(into, digit_pairs + 2 * value, 2);
-        return 2;
-    }
-    if (value < 1000) {
-        const uint32_t high = (uint32_t)value / 100;
-        *into = (char)('0' + high);
-        memcpy(into + 1, digit_pairs + 2 * ((uint32_t)value - 100 * high), 2);
-        return 3;
-    }
-    return write_long(into, value);
 }
 
 bool pc_decimal_read_u64(const uint8_t *at, size_t count, uint64_t *out)

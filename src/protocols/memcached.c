@@ -550,6 +550,44 @@ static bool parse_get_fast(const uint8_t *at, uint32_t end, struct pc_memcached_
     return true;
 }
 
+#define LETTER(letter) (UINT32_C(1) << ((letter) - 'a'))
+
+/* `mg`, a key and flags that do nothing but tell of the item, each once and one space before it:
+ * what a meta client asks for most, recognised without cutting the line into words. */
+static bool parse_mg_fast(const uint8_t *at, uint32_t end, struct pc_memcached_request *out)
+{
+    static const uint32_t plain =
+        LETTER('c') | LETTER('f') | LETTER('k') | LETTER('s') | LETTER('t') | LETTER('v');
+    if (end < 4 || memcmp(at, "mg ", 3) != 0) {
+        return false;
+    }
+    const uint8_t *space = memchr(at + 3, ' ', end - 3);
+    const uint32_t key_end = space != NULL ? (uint32_t)(space - at) : end;
+    if (key_end == 3 || key_end - 3 > PC_MEMCACHED_KEY_BYTES_MAX) {
+        return false;
+    }
+    uint32_t seen = 0, i = key_end;
+    for (; i + 1 < end; i += 2) {
+        const uint32_t index = (uint32_t)at[i + 1] - 'a';
+        if (at[i] != ' ' || index >= 26 || ((plain & ~seen) >> index & 1) == 0) {
+            return false;
+        }
+        seen |= UINT32_C(1) << index;
+    }
+    if (i != end) {
+        return false;
+    }
+    *out = (struct pc_memcached_request){.verb = PC_MEMCACHED_MG,
+                                         .plain = true,
+                                         .wants_value = (seen & LETTER('v')) != 0,
+                                         .key_count = 1,
+                                         .key_bytes = (uint8_t)(key_end - 3),
+                                         .key_at = 3,
+                                         .words_at = 2,
+                                         .words_bytes = end - 2};
+    return true;
+}
+
 enum pc_memcached_parsed pc_memcached_parse(struct pc_memcached_line line, const uint8_t *at,
                                             size_t count, struct pc_memcached_request *out,
                                             struct pc_memcached_line *out_line, size_t *out_bytes)
@@ -569,7 +607,7 @@ enum pc_memcached_parsed pc_memcached_parse(struct pc_memcached_line line, const
     const size_t line_bytes = (size_t)(feed - at) + 1;
     const uint32_t end = text_end(at, line_bytes - 1);
     *out_line = (struct pc_memcached_line){0};
-    if (PC_LIKELY(parse_get_fast(at, end, out))) {
+    if (PC_LIKELY(parse_get_fast(at, end, out) || parse_mg_fast(at, end, out))) {
         *out_bytes = line_bytes;
         return PC_MEMCACHED_DONE;
     }

@@ -71,6 +71,8 @@ struct pc_memcached_request {
     bool begins_line;   /* keys: the first window of its line */
     bool ends_line;     /* keys: the last window of its line, END follows */
     bool value_follows; /* value and its line end come as a body, not with the line */
+    bool plain;         /* mg whose flags only tell of the item: pc_memcached_meta_plain_line */
+    bool wants_value;   /* set for a plain mg only */
     uint8_t key_count;  /* keys: in this window; else 1 where the command has one */
     uint8_t key_bytes;  /* of the first key */
     uint32_t key_at;    /* the first key */

@@ -235,6 +235,28 @@ static char *put_fact(char *into, char letter, const struct pc_memcached_facts *
     }
 }
 
+size_t pc_memcached_meta_plain_line(char *into, const uint8_t *at,
+                                    const struct pc_memcached_request *request,
+                                    const struct pc_memcached_facts *facts)
+{
+    char *end = put_bytes(into, request->wants_value ? "VA" : "HD", 2);
+    if (request->wants_value) {
+        *end++ = ' ';
+        end += pc_decimal_write(end, facts->value_bytes);
+    }
+    const uint8_t *const stop = at + request->words_at + request->words_bytes;
+    for (const uint8_t *flag = at + request->key_at + request->key_bytes; flag < stop; flag += 2) {
+        if (flag[1] == 'k') {
+            end = put_bytes(end, " k", 2);
+            end = put_bytes(end, at + request->key_at, request->key_bytes);
+        } else if (flag[1] != 'v') {
+            end = put_fact(end, (char)flag[1], facts);
+        }
+    }
+    end = put_bytes(end, "\r\n", 2);
+    return (size_t)(end - into);
+}
+
 size_t pc_memcached_meta_line(char *into, const char *status, const char *told, const uint8_t *at,
                               const struct pc_memcached_request *request,
                               const struct pc_memcached_meta *meta,

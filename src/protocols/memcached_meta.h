@@ -59,6 +59,11 @@ struct pc_memcached_facts {
 void pc_memcached_meta_parse(const uint8_t *at, const struct pc_memcached_request *request,
                              struct pc_memcached_meta *out);
 
+/* The first line of the answer to a plain mg whose key is there.  Returns its bytes. */
+size_t pc_memcached_meta_plain_line(char *into, const uint8_t *at,
+                                    const struct pc_memcached_request *request,
+                                    const struct pc_memcached_facts *facts);
+
 /* The key, decoded if it came in base64. */
 static inline const uint8_t *pc_memcached_meta_key(const uint8_t *at,
                                                    const struct pc_memcached_request *request,

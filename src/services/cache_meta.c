@@ -144,8 +144,9 @@ static bool mg_find(struct pc_cache_op *op, unsigned place, const struct pc_key 
         pc_cache_count(cache, place, found ? PC_COUNT_touch_hits : PC_COUNT_touch_misses);
         return found;
     }
+    const bool quiet = meta->no_update || op->marked;
     const bool found =
-        pc_slice_find(slice, key, now, meta->no_update ? PC_FIND_QUIET : PC_FIND_HIT, out_value);
+        pc_slice_find(slice, key, now, quiet ? PC_FIND_QUIET : PC_FIND_HIT, out_value);
     pc_cache_count(cache, place, PC_COUNT_cmd_get);
     pc_cache_count(cache, place, found ? PC_COUNT_get_hits : PC_COUNT_get_misses);
     return found;
@@ -211,6 +212,59 @@ void pc_cache_meta_run_get(struct pc_cache_op *op, unsigned place, struct pc_lan
     if (op->meta->tells_value) {
         take_value(op, place, &value);
     }
+}
+
+/* A plain mg in a slice of our own: found, printed and committed in one go. False: not there, or
+ * there is more to it, and the long way is taken. */
+static bool mg_near(struct pc_cache_op *op, struct pc_lane *lane, enum pc_serve *out_served)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    const struct pc_memcached_request *parsed = &op->parsed;
+    const struct pc_key key = pc_cache_key(op);
+    const uint32_t now = pc_lane_second(lane);
+    struct pc_value value;
+    op->marked = true;
+    if (!pc_slice_find(pc_owners_slice(cache->owners, op->place), &key, now, PC_FIND_HIT, &value) ||
+        PC_UNLIKELY(value.stale || value.claimed || value.value_bytes >= PC_VALUE_HOLD_BYTES)) {
+        return false;
+    }
+    count_meta(op, op->place);
+    pc_cache_count(cache, op->place, PC_COUNT_cmd_get);
+    pc_cache_count(cache, op->place, PC_COUNT_get_hits);
+    const size_t value_bytes = parsed->wants_value ? (size_t)value.value_bytes + 2 : 0;
+    uint8_t *into = pc_reply_reserve(op->request, PC_MEMCACHED_META_LINE_BYTES_MAX -
+                                                      PC_BASE64_BYTES(PC_MEMCACHED_KEY_BYTES_MAX) +
+                                                      key.bytes + value_bytes);
+    if (PC_UNLIKELY(into == NULL)) {
+        *out_served = PC_HANG_UP;
+        return true;
+    }
+    const struct pc_memcached_facts facts = facts_of(&value, now);
+    uint8_t *at = into;
+    at += pc_memcached_meta_plain_line((char *)at, op->request->input.at, parsed, &facts);
+    if (parsed->wants_value) {
+        do {
+            memcpy(at, value.at, value.piece_bytes);
+            at += value.piece_bytes;
+        } while (PC_UNLIKELY(value.left_bytes > 0) && pc_value_next(cache->owners->pool, &value));
+        memcpy(at, "\r\n", 2);
+        at += 2;
+    }
+    pc_reply_commit(op->request, (size_t)(at - into));
+    *out_served = PC_SERVED;
+    return true;
+}
+
+static bool mg_entered(struct pc_cache_op *op, struct pc_lane *lane, enum pc_serve *out_served)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    if (!pc_owners_enter(cache->owners, op->place, lane)) {
+        return false;
+    }
+    pc_cache_due(cache, op->place, lane);
+    const bool done = mg_near(op, lane, out_served);
+    pc_owners_leave(cache->owners, op->place);
+    return done;
 }
 
 static enum pc_serve answer_mg(struct pc_cache_op *op)
@@ -607,6 +661,10 @@ static pc_cache_run_fn *run_of(const struct pc_cache_op *op)
 enum pc_serve pc_cache_serve_meta(struct pc_cache_op *op, struct pc_lane *lane)
 {
     if (op->meta == NULL) {
+        enum pc_serve served;
+        if (op->parsed.plain && mg_entered(op, lane, &served)) {
+            return served;
+        }
         const enum pc_memcached_reply refusal = prepare(op, lane);
         if (refusal != 0) {
             return pc_cache_say(op, refusal);

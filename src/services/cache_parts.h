@@ -139,6 +139,7 @@ struct pc_cache_op {
     uint8_t stage;  /* of whoever serves it; 0: not begun */
     uint8_t status; /* enum pc_slice_status */
     bool found;
+    bool marked;          /* mg: the look-up has left its traces, and is to be counted still */
     bool no_memory;       /* the value was there and could not be sent */
     uint8_t *into;        /* reply space reserved for an answer from another lane */
     uint32_t reply_bytes; /* printed at `into` */

@@ -162,12 +162,26 @@ uint64_t pc_index_bytes(const struct pc_index *index)
            (uint64_t)index->overflow_high * sizeof(struct pc_overflow);
 }
 
+/* Most keys have 8 to 16 bytes: two words, which may overlap, without a call. */
+static inline bool bytes_equal(const uint8_t *a, const uint8_t *b, size_t count)
+{
+    uint64_t first[2], last[2];
+    if (PC_UNLIKELY(count - 8 > 8)) {
+        return memcmp(a, b, count) == 0;
+    }
+    memcpy(&first[0], a, 8);
+    memcpy(&first[1], b, 8);
+    memcpy(&last[0], a + count - 8, 8);
+    memcpy(&last[1], b + count - 8, 8);
+    return ((first[0] ^ first[1]) | (last[0] ^ last[1])) == 0;
+}
+
 static inline bool key_is(const struct pc_index *index, uint64_t slot, const struct pc_key *key)
 {
     const struct pc_item *item = pc_pool_at(index->pool, pc_slot_place(slot));
     const uint32_t shape = pc_word_own(&item->shape);
     return pc_shape_key_bytes(shape) == key->bytes &&
-           memcmp(pc_item_key(item, shape), key->at, key->bytes) == 0;
+           bytes_equal(pc_item_key(item, shape), key->at, key->bytes);
 }
 
 /* The first of `count` slots that leads to the key. */

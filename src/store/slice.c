@@ -180,8 +180,9 @@ void pc_slice_unlink(struct pc_slice *slice, const struct pc_slot_at *at, enum p
     pc_log_drop(slice, place, pc_shape_item_bytes(shape));
 }
 
-bool pc_slice_look(struct pc_slice *slice, const struct pc_key *key, uint32_t now,
-                   struct pc_look *out_look)
+/* Inlined where every get comes by. */
+static inline __attribute__((always_inline)) bool
+slice_look(struct pc_slice *slice, const struct pc_key *key, uint32_t now, struct pc_look *out_look)
 {
     if (!pc_index_find(&slice->index, key, &out_look->at)) {
         out_look->missed = PC_END_REPLACED;
@@ -203,37 +204,52 @@ bool pc_slice_look(struct pc_slice *slice, const struct pc_key *key, uint32_t no
     return true;
 }
 
-uint64_t pc_slice_cas(const struct pc_slice *slice, const struct pc_look *look)
+bool pc_slice_look(struct pc_slice *slice, const struct pc_key *key, uint32_t now,
+                   struct pc_look *out_look)
+{
+    return slice_look(slice, key, now, out_look);
+}
+
+static const struct pc_segment *segment_of(const struct pc_slice *slice, const struct pc_look *look)
+{
+    return pc_pool_segment_of(slice->pool, pc_slot_place(look->at.value));
+}
+
+static inline uint64_t cas_of(const struct pc_slice *slice, const struct pc_look *look,
+                              const struct pc_segment *segment)
 {
     if (PC_UNLIKELY((look->shape & PC_ITEM_WIDE_CAS) != 0)) {
         return pc_item_wide_cas(look->item, look->shape);
     }
-    const struct pc_segment *segment =
-        pc_pool_segment_of(slice->pool, pc_slot_place(look->at.value));
     const uint64_t counter = atomic_load_explicit(&segment->cas_base, memory_order_relaxed) +
                              pc_word_own(&look->item->cas);
     return counter << slice->pool->slice_bits | slice->number;
 }
 
-static uint32_t born_of(const struct pc_slice *slice, uint64_t place)
+uint64_t pc_slice_cas(const struct pc_slice *slice, const struct pc_look *look)
 {
-    return atomic_load_explicit(&pc_pool_segment_of(slice->pool, place)->born,
-                                memory_order_relaxed);
+    return cas_of(slice, look, segment_of(slice, look));
 }
 
-void pc_slice_view(const struct pc_slice *slice, const struct pc_look *look,
-                   struct pc_value *out_value)
+static inline uint32_t born_of(const struct pc_segment *segment)
+{
+    return atomic_load_explicit(&segment->born, memory_order_relaxed);
+}
+
+static inline void slice_view(const struct pc_slice *slice, const struct pc_look *look,
+                              struct pc_value *out_value)
 {
     const uint64_t place = pc_slot_place(look->at.value);
+    const struct pc_segment *segment = segment_of(slice, look);
     const uint32_t shape = look->shape;
     *out_value = (struct pc_value){
         .at = pc_item_value(look->item, shape),
         .piece_bytes = pc_shape_value_bytes(shape),
         .flags = pc_item_flags(look->item, shape),
         .value_bytes = pc_shape_value_bytes(shape),
-        .cas = pc_slice_cas(slice, look),
+        .cas = cas_of(slice, look, segment),
         .expiry = pc_word_own(&look->item->expiry),
-        .accessed = born_of(slice, place) + pc_access_decode(pc_slot_access(look->at.value)),
+        .accessed = born_of(segment) + pc_access_decode(pc_slot_access(look->at.value)),
         .fetched = (shape & PC_ITEM_FETCHED) != 0,
         .stale = (shape & PC_ITEM_STALE) != 0,
         .claimed = (shape & PC_ITEM_CLAIMED) != 0,
@@ -247,6 +263,12 @@ void pc_slice_view(const struct pc_slice *slice, const struct pc_look *look,
         out_value->next = out_value->first;
         (void)pc_value_next(slice->pool, out_value);
     }
+}
+
+void pc_slice_view(const struct pc_slice *slice, const struct pc_look *look,
+                   struct pc_value *out_value)
+{
+    slice_view(slice, look, out_value);
 }
 
 static uint32_t heated(struct pc_slice *slice, uint32_t heat)
@@ -265,8 +287,7 @@ static uint32_t heated(struct pc_slice *slice, uint32_t heat)
 static void mark_hit(struct pc_slice *slice, const struct pc_look *look, uint32_t now)
 {
     const uint64_t slot = look->at.value;
-    const uint64_t place = pc_slot_place(slot);
-    const uint32_t born = born_of(slice, place);
+    const uint32_t born = born_of(segment_of(slice, look));
     const uint32_t access = pc_access_encode(now > born ? now - born : 0);
     const uint64_t kept = slot & ((UINT64_C(1) << PC_SLOT_HEAT_SHIFT) - 1);
     const uint64_t marked = kept |
@@ -284,20 +305,20 @@ static void mark_hit(struct pc_slice *slice, const struct pc_look *look, uint32_
 bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t now, enum pc_find how,
                    struct pc_value *out_value)
 {
-    struct pc_look look;
+    struct pc_look found;
     if (how == PC_FIND_HIT) {
         pc_hot_count(&slice->hot, key, now);
     }
-    if (!pc_slice_look(slice, key, now, &look)) {
-        if (PC_UNLIKELY(look.missed != PC_END_REPLACED) && how == PC_FIND_HIT) {
-            slice->stats.found_expired += look.missed == PC_END_EXPIRED;
-            slice->stats.found_flushed += look.missed == PC_END_FLUSHED;
+    if (!slice_look(slice, key, now, &found)) {
+        if (PC_UNLIKELY(found.missed != PC_END_REPLACED) && how == PC_FIND_HIT) {
+            slice->stats.found_expired += found.missed == PC_END_EXPIRED;
+            slice->stats.found_flushed += found.missed == PC_END_FLUSHED;
         }
         return false;
     }
-    pc_slice_view(slice, &look, out_value);
+    slice_view(slice, &found, out_value);
     if (how == PC_FIND_HIT) {
-        mark_hit(slice, &look, now);
+        mark_hit(slice, &found, now);
     }
     return true;
 }

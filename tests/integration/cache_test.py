@@ -324,6 +324,21 @@ class Statistics(unittest.TestCase):
                 self.assertEqual(client.ask(b"stats reset\r\n"), b"RESET")
                 self.assertEqual(client.stats()["cmd_get"], "0")
 
+    def test_every_mg_is_counted_once(self):
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess(*flags) as cache, Client(cache) as client:
+                client.expect(b"ms a 1\r\nx\r\nms l 5000\r\n" + b"l" * 5000 + b"\r\nms s 1\r\ny\r\n"
+                              b"md s I\r\n", b"HD\r\nHD\r\nHD\r\nHD\r\n")
+                before = client.stats()
+                client.expect(b"mg a v\r\nmg a f v k q\r\nmg b v k\r\nmg l s\r\nmg s v\r\nmg s v\r\n",
+                              b"VA 1\r\nx\r\nVA 1 f0 ka\r\nx\r\nEN kb\r\nHD s5000\r\n"
+                              b"VA 1 X W\r\ny\r\nVA 1 Z X\r\ny\r\n")
+                after = client.stats()
+                counted = {name: int(after[name]) - int(before[name])
+                           for name in ("cmd_meta", "cmd_get", "get_hits", "get_misses")}
+                self.assertEqual(counted, {"cmd_meta": 6, "cmd_get": 6, "get_hits": 5,
+                                           "get_misses": 1})
+
     def test_the_hottest_key_is_told(self):
         hot = b"odd%\x01\xff/key"
         for flags in MODES:

@@ -5,6 +5,7 @@
  * place, and byte by byte, always with its end against an unreadable page.
  */
 #include "protocols/memcached.h"
+#include "protocols/memcached_meta.h"
 
 #include "memcached_replay.h"
 
@@ -306,6 +307,62 @@ static int tear_down(void **state)
     return 0;
 }
 
+static struct pc_memcached_request parse_line(const char *text)
+{
+    struct pc_memcached_request request;
+    struct pc_memcached_line line = {0};
+    size_t bytes;
+    assert_int_equal(
+        pc_memcached_parse(line, (const uint8_t *)text, strlen(text), &request, &line, &bytes),
+        PC_MEMCACHED_DONE);
+    assert_int_equal(bytes, strlen(text));
+    return request;
+}
+
+/* Every order of some of the letters, behind what `line` has already. */
+static unsigned plain_orders(char *line, const char *letters)
+{
+    static const struct pc_memcached_facts facts = {
+        .value_bytes = 1234, .cas = 77, .flags = 5, .ttl_seconds = -1};
+    char plain[PC_MEMCACHED_META_LINE_BYTES_MAX], cut[PC_MEMCACHED_META_LINE_BYTES_MAX];
+    const size_t length = strlen(line);
+    unsigned count = 1;
+    memcpy(line + length, "\r\n", 3);
+    const uint8_t *at = (const uint8_t *)line;
+    const struct pc_memcached_request request = parse_line(line);
+    assert_true(request.plain);
+    struct pc_memcached_meta meta;
+    pc_memcached_meta_parse(at, &request, &meta);
+    assert_int_equal(meta.refusal, 0);
+    assert_int_equal(meta.wants_value, request.wants_value);
+    const size_t bytes = pc_memcached_meta_plain_line(plain, at, &request, &facts);
+    assert_int_equal(bytes, pc_memcached_meta_line(cut, request.wants_value ? "VA" : "HD",
+                                                   "stcflhkO", at, &request, &meta, &facts));
+    assert_memory_equal(plain, cut, bytes);
+    for (const char *letter = letters; *letter != '\0'; letter++) {
+        if (strchr(line + 6, *letter) == NULL) { /* behind the key */
+            line[length] = ' ';
+            line[length + 1] = *letter;
+            line[length + 2] = '\0';
+            count += plain_orders(line, letters);
+        }
+        line[length] = '\0';
+    }
+    return count;
+}
+
+static void a_plain_mg_is_answered_like_any_other(void **state)
+{
+    char line[64] = "mg key";
+    assert_int_equal(plain_orders(line, "cfkstv"), 1957);
+    static const char *const others[] = {"mg key  v\r\n",   "mg key v \r\n", "mg key q\r\n",
+                                         "mg key v v\r\n",  "mg key vf\r\n", "mg key Ox\r\n",
+                                         "mg key N0 v\r\n", "mg key h\r\n",  "mg key V\r\n"};
+    for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        assert_false(parse_line(others[i]).plain);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +374,7 @@ int main(void)
         cmocka_unit_test(any_other_line_is_cut_off_at_its_limit),
         cmocka_unit_test(values_long_and_short_of_the_line_are_taken),
         cmocka_unit_test(value_lines_are_printed),
+        cmocka_unit_test(a_plain_mg_is_answered_like_any_other),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
