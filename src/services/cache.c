@@ -303,6 +303,10 @@ int pc_cache_create(const struct pc_cache_settings *settings, struct pc_cache **
         return -ENOMEM;
     }
     memset(cache->reads, 0, core_count * sizeof(*cache->reads));
+    for (unsigned i = 0; i < core_count; i++) {
+        pthread_mutex_init(&cache->reads[i].hot_lock, NULL);
+        pc_hot_init(&cache->reads[i].hot, cache->owners->seed ^ (i + 1));
+    }
     memset(cache->places, 0, place_count * sizeof(*cache->places));
     for (unsigned i = 0; i < place_count; i++) {
         pthread_mutex_init(&cache->places[i].holds_lock, NULL);
@@ -333,6 +337,9 @@ void pc_cache_destroy(struct pc_cache *cache)
     for (unsigned i = 0; i < cache->owners->place_count; i++) {
         pc_cache_holds_free(&cache->places[i]);
         pthread_mutex_destroy(&cache->places[i].holds_lock);
+    }
+    for (unsigned i = 0; i < cache->owners->core_count; i++) {
+        pthread_mutex_destroy(&cache->reads[i].hot_lock);
     }
     free(cache->places);
     free(cache->reads);

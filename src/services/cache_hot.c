@@ -19,6 +19,36 @@ static void run_list(struct pc_cache_op *op, unsigned place, struct pc_lane *the
                       op->extra);
 }
 
+void pc_cache_hot_sample(struct pc_cache_reads *reads, const struct pc_key *key, uint32_t now)
+{
+    if (pthread_mutex_trylock(&reads->hot_lock) != 0) {
+        reads->hot.gap = pc_hot_gap(&reads->hot.random);
+        return;
+    }
+    pc_hot_sample(&reads->hot, key, now);
+    pthread_mutex_unlock(&reads->hot_lock);
+}
+
+void pc_cache_hot_forget(struct pc_cache *cache)
+{
+    for (unsigned i = 0; i < cache->owners->core_count; i++) {
+        struct pc_cache_reads *reads = &cache->reads[i];
+        pthread_mutex_lock(&reads->hot_lock);
+        pc_hot_forget(&reads->hot);
+        pthread_mutex_unlock(&reads->hot_lock);
+    }
+}
+
+static void add_reads(struct pc_cache *cache, struct pc_hot_list *list, uint32_t now)
+{
+    for (unsigned i = 0; i < cache->owners->core_count; i++) {
+        struct pc_cache_reads *reads = &cache->reads[i];
+        pthread_mutex_lock(&reads->hot_lock);
+        pc_hot_list_add(list, &reads->hot, now);
+        pthread_mutex_unlock(&reads->hot_lock);
+    }
+}
+
 bool pc_cache_hot_begin(struct pc_cache_op *op)
 {
     op->extra = pc_request_extra(op->request, sizeof(struct pc_hot_list));
@@ -92,8 +122,9 @@ enum pc_serve pc_cache_serve_hot(struct pc_cache_op *op, struct pc_lane *lane)
     if (!pc_cache_ask_all(op, run_list, lane)) {
         return PC_AGAIN;
     }
-    const struct pc_hot_list *list = op->extra;
+    struct pc_hot_list *list = op->extra;
     char text[32];
+    add_reads(pc_cache_of(op), list, pc_lane_second(lane));
     (void)snprintf(text, sizeof(text), "%.1f", list->rate);
     say(op, "rate", text);
     for (unsigned i = 0; i < list->count && i < KEYS_TOLD_MAX; i++) {

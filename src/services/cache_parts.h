@@ -20,6 +20,7 @@
 #include "base/check.h"
 #include "protocols/memcached_meta.h"
 #include "services/cache.h"
+#include "store/hot.h"
 #include "store/owners/owners.h"
 
 #include <percore/service.h>
@@ -53,6 +54,8 @@ struct pc_cache_hold {
 /* Reads that a lane answered from slices of others; the lane writes them, `stats` reads them. */
 struct pc_cache_reads {
     alignas(PC_CACHE_LINE) _Atomic uint64_t hits, misses, refusals, metas;
+    pthread_mutex_t hot_lock; /* the lane tries it for a sample, `stats` waits for it */
+    struct pc_hot hot;        /* of these reads */
 };
 
 struct pc_cache_read_counts {
@@ -229,6 +232,11 @@ enum pc_serve pc_cache_serve_stats(struct pc_cache_op *op, struct pc_lane *lane)
 
 /* stats hotkeys: take the room for it (false: no memory); then serve until it is done. */
 bool pc_cache_hot_begin(struct pc_cache_op *op);
+/* Look at a read that was answered from another's slice, if nobody else is there.
+ * Lane: that of `reads`. */
+void pc_cache_hot_sample(struct pc_cache_reads *reads, const struct pc_key *key, uint32_t now);
+/* Of what all lanes read from slices of others.  Any lane. */
+void pc_cache_hot_forget(struct pc_cache *cache);
 enum pc_serve pc_cache_serve_hot(struct pc_cache_op *op, struct pc_lane *lane);
 
 /* What a store of this request asks of a slice; what to note of its outcome while in the slice; how

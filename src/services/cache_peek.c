@@ -36,9 +36,12 @@ static void count(_Atomic uint64_t *counter)
 
 /* What the owner would count. */
 static void count_read(const struct pc_cache_op *op, struct pc_cache_reads *reads,
-                       _Atomic uint64_t *outcome)
+                       const struct pc_key *key, uint32_t now, _Atomic uint64_t *outcome)
 {
     count(outcome);
+    if (PC_UNLIKELY(--reads->hot.gap == 0)) {
+        pc_cache_hot_sample(reads, key, now);
+    }
     if (PC_UNLIKELY(op->parsed.verb == PC_MEMCACHED_MG)) {
         count(&reads->metas);
     }
@@ -58,7 +61,7 @@ enum pc_cache_peek pc_cache_peek(struct pc_cache_op *op, unsigned place, const s
     for (;;) {
         const enum pc_peek look = pc_slice_peek_look(slice, key, now, &peeked);
         if (look == PC_PEEK_MISS) {
-            count_read(op, reads, &reads->misses);
+            count_read(op, reads, key, now, &reads->misses);
             return PC_CACHE_PEEK_MISS;
         }
         const size_t bytes_max =
@@ -81,7 +84,7 @@ enum pc_cache_peek pc_cache_peek(struct pc_cache_op *op, unsigned place, const s
                 bytes += form->tail_bytes;
             }
             pc_reply_commit(op->request, bytes);
-            count_read(op, reads, &reads->hits);
+            count_read(op, reads, key, now, &reads->hits);
             if (op->meta == NULL || !op->meta->parsed.no_update) {
                 pc_owners_note(cache->owners, place, lane, key->hash, peeked.unmarked);
             }

@@ -110,6 +110,7 @@ static void reset_reads(struct pc_cache *cache)
     atomic_store_explicit(&cache->reads_reset[1], sum.misses, memory_order_relaxed);
     atomic_store_explicit(&cache->reads_reset[2], sum.refusals, memory_order_relaxed);
     atomic_store_explicit(&cache->reads_reset[3], sum.metas, memory_order_relaxed);
+    pc_cache_hot_forget(cache);
 }
 
 static void run_reset(struct pc_cache_op *op, unsigned place, struct pc_lane *there)

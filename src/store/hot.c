@@ -19,10 +19,19 @@ void pc_hot_init(struct pc_hot *hot, uint64_t seed)
     hot->gap = pc_hot_gap(&hot->random);
 }
 
-/* All counts as of `now`. */
+void pc_hot_forget(struct pc_hot *hot)
+{
+    hot->second = 0;
+    hot->key_count = 0;
+    hot->requests = 0;
+    hot->seconds = 0;
+    memset(hot->counts, 0, sizeof(hot->counts));
+}
+
+/* All counts as of `now`; another lane may have been here a second later than this one's turn. */
 static void fade(struct pc_hot *hot, uint32_t now)
 {
-    if (PC_LIKELY(hot->second == now)) {
+    if (PC_LIKELY(now <= hot->second)) {
         return;
     }
     if (hot->second != 0) {

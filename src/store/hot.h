@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hot: which keys of a slice are asked for most, lately.
+ * hot: which keys are asked for most, lately.
  *
  * One request in PC_HOT_GAP is looked at, drawn at random, and stands for that many; SpaceSaving
  * keeps PC_HOT_KEYS keys with a count each. What was counted fades by half every
@@ -11,8 +11,9 @@
  *
  * and a key with more than 1 / PC_HOT_KEYS of the requests is among those kept.
  *
- * Owner    The slice's core.
- * Memory   18 KiB in the slice; nothing else.
+ * Owner    The slice's core; or a core that reads from slices of others, for those reads. There
+ *          `gap` and `random` are its own, and a lock is held for all else.
+ * Memory   18 KiB; nothing else.
  * Limits   PC_HOT_KEYS keys, whole, to PC_KEY_BYTES_MAX bytes.
  * Units    Requests, as far as they have not faded; rates are requests a second.
  * Cost     A request counts down; docs/results/hot.md has what that and a sample take.
@@ -68,11 +69,13 @@ struct pc_hot_list {
     struct pc_hot_key keys[PC_HOT_LIST_MAX];
 };
 
-/* Core: boot, or owner: all is forgotten. */
+/* Core: boot. */
 void pc_hot_init(struct pc_hot *hot, uint64_t seed);
 
-/* Count `requests` for this key: a sample stands for as many as it was drawn from. For what other
- * cores sampled, too.  Core: owner. */
+/* As if nothing had been counted.  Core: owner. */
+void pc_hot_forget(struct pc_hot *hot);
+
+/* Count `requests` for this key: a sample stands for as many as it was drawn from.  Core: owner. */
 void pc_hot_note(struct pc_hot *hot, const struct pc_key *key, uint32_t requests, uint32_t now);
 
 /* Look at this request and draw when to look again.  Core: owner. */
@@ -86,8 +89,7 @@ static inline void pc_hot_count(struct pc_hot *hot, const struct pc_key *key, ui
     }
 }
 
-/* The number of requests until the next sample: 1 to twice PC_HOT_GAP less 1, all alike.
- * Whoever samples for pc_hot_note uses it with a generator of its own.  Core: any. */
+/* The number of requests until the next sample: 1 to twice PC_HOT_GAP less 1, all alike. */
 static inline uint32_t pc_hot_gap(struct pc_random *random)
 {
     return 1 + (uint32_t)pc_random_below(random, 2 * PC_HOT_GAP - 1);

@@ -219,7 +219,7 @@ bool pc_index_find(const struct pc_index *index, const struct pc_key *key,
     return true;
 }
 
-uint64_t pc_index_hash_at(const struct pc_index *index, uint64_t slot)
+static uint64_t hash_at(const struct pc_index *index, uint64_t slot)
 {
     const struct pc_item *item = pc_pool_at(index->pool, pc_slot_place(slot));
     const uint32_t shape = pc_word_own(&item->shape);
@@ -233,7 +233,7 @@ bool pc_index_find_hash(const struct pc_index *index, uint64_t hash, struct pc_s
     for (_Atomic uint64_t *slot = walk_next(&walk); slot != NULL; slot = walk_next(&walk)) {
         const uint64_t value = slot_own(slot);
         if (value != 0 && pc_slot_tag(value) == pc_hash_tag(hash) &&
-            ((pc_index_hash_at(index, value) ^ hash) & ~PC_HASH_SPARE) == 0) {
+            hash_at(index, value) == hash) {
             *out_at = (struct pc_slot_at){.bucket = bucket, .slot = slot, .value = value};
             return true;
         }
@@ -421,7 +421,7 @@ static void move_slots(struct pc_index *index, struct pc_bucket *from, struct pc
         __builtin_prefetch(pc_pool_at(index->pool, pc_slot_place(slots[i])));
     }
     for (unsigned i = 0; i < slot_count; i++) {
-        if (pc_index_bucket_number(pc_index_hash_at(index, slots[i]), count) != number) {
+        if (pc_index_bucket_number(hash_at(index, slots[i]), count) != number) {
             continue;
         }
         if (!chain_put(index, into, slots[i])) {

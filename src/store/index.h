@@ -110,8 +110,7 @@ static inline uint32_t pc_slot_access(uint64_t slot)
     return (uint32_t)(slot >> PC_SLOT_ACCESS_SHIFT);
 }
 
-/* Bits 36 to 45: not those that choose the slice (48 up), nor the bucket (31 down), nor
- * PC_HASH_SPARE. */
+/* Bits 36 to 45: not those that choose the slice (48 up), nor the bucket (31 down). */
 static inline uint32_t pc_hash_tag(uint64_t hash)
 {
     return (uint32_t)(hash >> 36) & ((1u << PC_TAG_BITS) - 1);
@@ -202,10 +201,7 @@ void pc_index_fini(struct pc_index *index);
 bool pc_index_find(const struct pc_index *index, const struct pc_key *key,
                    struct pc_slot_at *out_at);
 
-/* The hash of the key that a slot leads to.  Core: owner. */
-uint64_t pc_index_hash_at(const struct pc_index *index, uint64_t slot);
-
-/* The slot of the key with that hash; PC_HASH_SPARE is not looked at.  Core: owner. */
+/* The slot of the key with that hash, whole.  Core: owner. */
 bool pc_index_find_hash(const struct pc_index *index, uint64_t hash, struct pc_slot_at *out_at);
 
 /* The slot that leads to `place`, given the hash of the key there.  Core: owner. */

@@ -323,7 +323,7 @@ bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t no
     return true;
 }
 
-void pc_slice_note(struct pc_slice *slice, uint64_t hash, uint32_t requests, uint32_t now)
+void pc_slice_note(struct pc_slice *slice, uint64_t hash, uint32_t now)
 {
     struct pc_look look;
     if (!pc_index_find_hash(&slice->index, hash, &look.at)) {
@@ -332,14 +332,6 @@ void pc_slice_note(struct pc_slice *slice, uint64_t hash, uint32_t requests, uin
     look.item = pc_pool_at(slice->pool, pc_slot_place(look.at.value));
     look.shape = pc_word_own(&look.item->shape);
     mark_hit(slice, &look, now);
-    if (requests != 0) {
-        const struct pc_key key = {
-            .at = pc_item_key(look.item, look.shape),
-            .bytes = pc_shape_key_bytes(look.shape),
-            .hash = pc_index_hash_at(&slice->index, look.at.value),
-        };
-        pc_hot_note(&slice->hot, &key, requests, now);
-    }
 }
 
 void pc_slice_flush(struct pc_slice *slice, uint32_t now)
@@ -532,13 +524,7 @@ void pc_slice_stats(const struct pc_slice *slice, uint32_t now, struct pc_slice_
 void pc_slice_stats_reset(struct pc_slice *slice)
 {
     slice->stats = (struct pc_slice_stats){.item_bytes = slice->stats.item_bytes};
-    pc_hot_init(&slice->hot, pc_random_next(&slice->random));
-}
-
-void pc_slice_hot_note(struct pc_slice *slice, const struct pc_key *key, uint32_t requests,
-                       uint32_t now)
-{
-    pc_hot_note(&slice->hot, key, requests, now);
+    pc_hot_forget(&slice->hot);
 }
 
 void pc_slice_hot_list(struct pc_slice *slice, uint32_t now, struct pc_hot_list *list)

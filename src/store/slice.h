@@ -260,13 +260,10 @@ void pc_slice_stats(const struct pc_slice *slice, uint32_t now, struct pc_slice_
  * Core: owner. */
 void pc_slice_stats_reset(struct pc_slice *slice);
 
-/* Add the keys most asked for lately, see hot.h. Reads, stores, deletes, counts and touches that
- * the owner serves count by themselves; reads that another core sampled are noted with the number
- * of requests that each stands for.  Core: owner. */
+/* Add the keys most asked for lately, see hot.h: by reads, stores, deletes, counts and touches; but
+ * not by peeks.  Core: owner. */
 struct pc_hot_list;
 void pc_slice_hot_list(struct pc_slice *slice, uint32_t now, struct pc_hot_list *list);
-void pc_slice_hot_note(struct pc_slice *slice, const struct pc_key *key, uint32_t requests,
-                       uint32_t now);
 
 /*
  * Reads from other cores: copy and check (rule 4 of the design, docs/decisions/0102).
@@ -309,10 +306,8 @@ bool pc_slice_peek_copy(const struct pc_slice *slice, const struct pc_key *key,
 enum pc_peek pc_slice_peek(const struct pc_slice *slice, const struct pc_key *key, uint32_t now,
                            void *into, uint32_t room_bytes, struct pc_peeked *out_peeked);
 
-/* A read that a peek told of: as if the owner had found the item, if it is still there. `requests`
- * are counted for its key among the hot ones; 0: it is no sample. The hash may lack PC_HASH_SPARE.
- * Core: owner. */
-#define PC_HASH_SPARE (UINT64_C(1) << 46)
-void pc_slice_note(struct pc_slice *slice, uint64_t hash, uint32_t requests, uint32_t now);
+/* A read that a peek told of: as if the owner had found the item, if it is still there; but it does
+ * not count for the key.  Core: owner. */
+void pc_slice_note(struct pc_slice *slice, uint64_t hash, uint32_t now);
 
 #endif

@@ -371,6 +371,26 @@ class Statistics(unittest.TestCase):
                 for other in others:
                     other.socket.close()
 
+    def test_hot_keys_are_told_while_they_are_asked_for(self):
+        def ask(cache):
+            with Client(cache) as client:
+                for _ in range(200):
+                    client.expect(b"get " + b" ".join([b"a", b"b", b"c", b"d"] * 50) + b"\r\n", b"END\r\n")
+
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess(*flags) as cache, Client(cache) as client:
+                threads = [threading.Thread(target=ask, args=(cache,)) for _ in range(3)]
+                for thread in threads:
+                    thread.start()
+                self.assertEqual(client.ask(b"stats reset\r\n"), b"RESET")
+                while any(thread.is_alive() for thread in threads):
+                    client.stats(b"hotkeys")
+                for thread in threads:
+                    thread.join()
+                stats = client.stats(b"hotkeys")
+                keys = {value for name, value in stats.items() if name.endswith(":key")}
+                self.assertLessEqual(keys, {"a", "b", "c", "d"})
+
 
 if __name__ == "__main__":
     print("seed", SEED)

@@ -8,14 +8,11 @@
  * Owner    A ring's head belongs to the reading core, its tail to whoever is in the slice.
  * Memory   384 bytes a pair, one allocation for a place, made at boot.
  * Limits   PC_NOTES_COUNT notes a ring; a note beyond them is dropped.
- * Cost     A note is one store to a line of the reader's own. One read in PC_HOT_GAP, drawn at
- *          random, is noted as a sample, so that heat and hot keys see more than first reads.
+ * Cost     A note is one store to a line of the reader's own. One read in PC_NOTES_SAMPLE, drawn at
+ *          random, is noted whatever it finds, so that heat sees more than first reads.
  */
 #ifndef PC_STORE_OWNERS_NOTES_H
 #define PC_STORE_OWNERS_NOTES_H
-
-#include "store/hot.h"
-#include "store/slice.h"
 
 #include "base/check.h"
 #include "base/random.h"
@@ -26,7 +23,8 @@
 #include <stdint.h>
 
 enum {
-    PC_NOTES_COUNT = 32, /* a power of two: 256 bytes; taken every millisecond while busy */
+    PC_NOTES_COUNT = 32,  /* a power of two: 256 bytes; taken every millisecond while busy */
+    PC_NOTES_SAMPLE = 64, /* a hot item is heated in some hundred reads */
 };
 
 struct pc_notes {
@@ -40,14 +38,18 @@ struct pc_notes {
     alignas(PC_CACHE_LINE) _Atomic uint32_t taken;
 };
 
+/* Reads until the next sample, PC_NOTES_SAMPLE in the mean. */
+static inline uint32_t pc_notes_gap(struct pc_random *random)
+{
+    return 1 + (uint32_t)pc_random_below(random, 2 * PC_NOTES_SAMPLE - 1);
+}
+
 /* Note a read of the item with that hash; `sure`: also if it is no sample.
  * Core: the ring's reader. */
 static inline void pc_notes_leave(struct pc_notes *notes, uint64_t hash, bool sure)
 {
-    hash &= ~PC_HASH_SPARE;
     if (PC_UNLIKELY(--notes->gap == 0)) {
-        notes->gap = pc_hot_gap(&notes->random);
-        hash |= PC_HASH_SPARE;
+        notes->gap = pc_notes_gap(&notes->random);
     } else if (PC_LIKELY(!sure)) {
         return;
     }
@@ -64,16 +66,14 @@ static inline void pc_notes_leave(struct pc_notes *notes, uint64_t hash, bool su
     atomic_store_explicit(&notes->written, at + 1, memory_order_release);
 }
 
-/* Take the oldest note; false: there is none. *out_requests: what it stands for as a sample, 0 if
- * it is none.  Core: whoever is in the slice. */
-static inline bool pc_notes_take(struct pc_notes *notes, uint64_t *out_hash, uint32_t *out_requests)
+/* Take the oldest note; false: there is none.  Core: whoever is in the slice. */
+static inline bool pc_notes_take(struct pc_notes *notes, uint64_t *out_hash)
 {
     const uint32_t at = atomic_load_explicit(&notes->taken, memory_order_relaxed);
     if (at == atomic_load_explicit(&notes->written, memory_order_acquire)) {
         return false;
     }
     *out_hash = atomic_load_explicit(&notes->hashes[at % PC_NOTES_COUNT], memory_order_relaxed);
-    *out_requests = (*out_hash & PC_HASH_SPARE) != 0 ? PC_HOT_GAP : 0;
     atomic_store_explicit(&notes->taken, at + 1, memory_order_release);
     return true;
 }

@@ -111,7 +111,7 @@ static int notes_open(struct pc_owners *owners, struct pc_owned_slice *here, uin
     for (unsigned core = 0; core < owners->core_count; core++) {
         struct pc_notes *notes = &here->notes[core];
         pc_random_init(&notes->random, seed + core);
-        notes->gap = pc_hot_gap(&notes->random);
+        notes->gap = pc_notes_gap(&notes->random);
     }
     return 0;
 }
@@ -126,11 +126,9 @@ void pc_owners_notes_take(struct pc_owners *owners, unsigned place, uint32_t now
 {
     struct pc_owned_slice *here = &owners->slices[place];
     uint64_t hash;
-    uint32_t requests;
     for (unsigned core = 0; here->notes != NULL && core < owners->core_count; core++) {
-        for (unsigned i = 0;
-             i < PC_NOTES_COUNT && pc_notes_take(&here->notes[core], &hash, &requests); i++) {
-            pc_slice_note(here->slice, hash, requests, now);
+        for (unsigned i = 0; i < PC_NOTES_COUNT && pc_notes_take(&here->notes[core], &hash); i++) {
+            pc_slice_note(here->slice, hash, now);
         }
     }
 }

@@ -237,6 +237,40 @@ static void lists_merge_and_keys_add_up(void **state)
     free(two);
 }
 
+static void a_clock_that_lags_fades_nothing(void **state)
+{
+    (void)state;
+    struct twin *twin = twin_create(1);
+    const struct pc_key key = key_of(twin, 1);
+    pc_hot_note(&twin->hot, &key, 1000, 100);
+    pc_hot_note(&twin->hot, &key, 1000, 99);
+    assert_true(twin->hot.counts[0] == 2000);
+    free(twin);
+}
+
+static void what_is_forgotten_starts_from_nothing(void **state)
+{
+    (void)state;
+    struct twin *twin = twin_create(1);
+    struct pc_hot_list *list = calloc(1, sizeof(*list));
+    assert_non_null(list);
+    for (unsigned i = 0; i < 2 * PC_HOT_KEYS; i++) {
+        const struct pc_key key = key_of(twin, i);
+        pc_hot_note(&twin->hot, &key, 1000, 100);
+    }
+    pc_hot_forget(&twin->hot);
+    pc_hot_list_add(list, &twin->hot, 100);
+    assert_int_equal(list->count, 0);
+    assert_true(list->rate == 0);
+    const struct pc_key key = key_of(twin, 1);
+    pc_hot_note(&twin->hot, &key, 1000, 50);
+    pc_hot_list_add(list, &twin->hot, 50);
+    assert_int_equal(list->count, 1);
+    assert_true(list->rate == 2000 && list->keys[0].rate == 2000);
+    free(list);
+    free(twin);
+}
+
 static void one_look_alone_says_nothing(void **state)
 {
     (void)state;
@@ -288,6 +322,8 @@ int main(void)
         cmocka_unit_test(one_request_in_a_gap_is_looked_at),
         cmocka_unit_test(what_was_hot_gives_way),
         cmocka_unit_test(lists_merge_and_keys_add_up),
+        cmocka_unit_test(a_clock_that_lags_fades_nothing),
+        cmocka_unit_test(what_is_forgotten_starts_from_nothing),
         cmocka_unit_test(one_look_alone_says_nothing),
         cmocka_unit_test(long_keys_are_kept_whole),
     };

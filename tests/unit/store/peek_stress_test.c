@@ -126,7 +126,7 @@ static void change(struct stage *stage, unsigned i, uint32_t now)
         (void)pc_slice_claim(stage->slice, &key, now);
         break;
     case 4:
-        pc_slice_note(stage->slice, key.hash, 0, now);
+        pc_slice_note(stage->slice, key.hash, now);
         break;
     default:
         (void)pc_slice_find(stage->slice, &key, now, PC_FIND_HIT, &value);
