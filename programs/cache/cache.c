@@ -23,7 +23,8 @@
 #define PROGRAM "percore cache"
 
 struct settings {
-    const char *unix_path, *unix_mode, *user, *pid_path, *model, *poller, *ownership, *accept;
+    const char *unix_path, *unix_mode, *user, *pid_path, *model, *poller, *ownership, *lend,
+        *accept;
     struct pc_option_list listen;
     uint64_t port, udp_port, memory_megabytes, connections, cores, workers, value_bytes, backlog;
     uint64_t idle_ns, drain_ns;
@@ -51,6 +52,7 @@ static const struct pc_options options = {
 struct plan {
     struct pc_addresses addresses;
     const char *ownership;
+    bool lends;
     uint64_t limit_bytes, store_bytes, seed;
     unsigned core_count, unix_mode;
 };
@@ -92,6 +94,14 @@ static bool choose_ownership(const struct settings *settings, struct plan *plan)
                 plan->ownership, settings->model);
         return false;
     }
+    if (mode->any_lane && settings->lend != NULL) {
+        fprintf(stderr,
+                PROGRAM ": --lend needs slices with owners, with --ownership %s there are none "
+                        "(legal: --ownership crew or owned)\n",
+                plan->ownership);
+        return false;
+    }
+    plan->lends = settings->lend != NULL ? strcmp(settings->lend, "on") == 0 : mode->lends;
     return true;
 }
 
@@ -186,6 +196,7 @@ static int make_store(const struct settings *settings, const struct plan *plan, 
     }
     const struct pc_cache_settings cache_settings = {
         .owners = parts->owners,
+        .lends = plan->lends,
         .shutdown_allowed = settings->shutdown_allowed,
         .flush_refused = settings->flush_refused,
         .limit_bytes = plan->limit_bytes,
@@ -220,6 +231,7 @@ static int make_runtime(const struct settings *settings, const struct plan *plan
         .worker_count = (unsigned)settings->workers,
         .place_count = parts->owners->place_count,
         .places_shared = parts->owners->mode->any_lane,
+        .places_lent = plan->lends,
         .accept_by_hash = settings->accept != NULL && strcmp(settings->accept, "hash") == 0,
         .connection_count_max = (unsigned)settings->connections,
         .backlog_count = (unsigned)settings->backlog,

@@ -23,6 +23,7 @@ struct pc_owners;
 
 struct pc_cache_settings {
     struct pc_owners *owners;      /* kept; outlives the cache */
+    bool lends;                    /* for stats settings */
     bool shutdown_allowed;         /* -A */
     bool flush_refused;            /* -F */
     bool dump_refused;             /* -X */

@@ -322,7 +322,7 @@ static enum pc_serve begin(struct pc_cache_op *op, struct pc_lane *lane)
     if (op->meta == NULL) {
         op->expiry = pc_cache_expiry(op->parsed.exptime, lane);
     }
-    return pc_cache_ask(op, op->place, run, lane) ? PC_SERVED : wait_for(op);
+    return pc_cache_ask_key(op, run, lane) ? PC_SERVED : wait_for(op);
 }
 
 enum pc_serve pc_cache_serve_item(struct pc_cache_op *op, struct pc_lane *lane)
@@ -369,7 +369,7 @@ enum pc_serve pc_cache_serve_get(struct pc_cache_op *op, struct pc_lane *lane)
         if (op->into == NULL) {
             return PC_HANG_UP;
         }
-        if (!pc_cache_post(op, op->place, run_get)) {
+        if (!pc_cache_borrow(op, run_get, lane) && !pc_cache_post(op, op->place, run_get)) {
             return PC_WAITING;
         }
     }

@@ -7,6 +7,7 @@
  *   cache_keys.c   lines of several keys, window by window
  *   cache_meta.c   meta requests: flags to questions and facts to answers
  *   cache_binary.c the binary protocol, on the questions of the meta requests
+ *   cache_borrow.c requests done in a slice borrowed from a core that sleeps
  *   cache_peek.c   reads answered without their owner
  *   cache_body.c   values too long to come with their line
  *   cache_stats.c  requests to all places: flush_all, stats
@@ -190,6 +191,16 @@ static inline bool pc_cache_ask(struct pc_cache_op *op, unsigned place, pc_cache
                                 struct pc_lane *lane)
 {
     return pc_cache_at_hand(op, place, run, lane) || pc_cache_post(op, place, run);
+}
+
+/* The same for the one key of a request, whose slice may be borrowed meanwhile: true, it has run.
+ * Lane: the connection's. */
+bool pc_cache_borrow(struct pc_cache_op *op, pc_cache_run_fn *run, struct pc_lane *lane);
+static inline bool pc_cache_ask_key(struct pc_cache_op *op, pc_cache_run_fn *run,
+                                    struct pc_lane *lane)
+{
+    return pc_cache_at_hand(op, op->place, run, lane) || pc_cache_borrow(op, run, lane) ||
+           pc_cache_post(op, op->place, run);
 }
 
 /* Ask every place from op->next_place on, one after the other: nobody waits for more than one, and

@@ -107,7 +107,8 @@ enum pc_cache_peek pc_cache_ask_or_peek(struct pc_cache_op *op, pc_cache_run_fn 
             return peek;
         }
     }
-    return pc_cache_post(op, op->place, run) ? PC_CACHE_PEEK_MISS : PC_CACHE_PEEK_POST;
+    return pc_cache_borrow(op, run, lane) || pc_cache_post(op, op->place, run) ? PC_CACHE_PEEK_MISS
+                                                                               : PC_CACHE_PEEK_POST;
 }
 
 /* ---- The answer of a classic get ---- */

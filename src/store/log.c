@@ -47,6 +47,13 @@ static bool segment_at_hand(const struct pc_slice *slice)
            (pc_pool_has_free(slice->pool) && !pc_balance_leaves(slice));
 }
 
+bool pc_slice_has_room(const struct pc_slice *slice, uint32_t bytes, uint32_t expiry, uint32_t now)
+{
+    const uint32_t whole = pc_word_align(PC_ITEM_HEADER_BYTES + PC_ITEM_OPTION_BYTES_MAX + bytes);
+    return segment_at_hand(slice) ||
+           pc_log_has_room(slice, pc_log_stream_with_room(slice, expiry, whole, now), whole);
+}
+
 unsigned pc_log_stream_with_room(const struct pc_slice *slice, uint32_t expiry, uint32_t bytes,
                                  uint32_t now)
 {

@@ -189,6 +189,10 @@ bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t no
 enum pc_slice_status pc_slice_store(struct pc_slice *slice, const struct pc_key *key,
                                     const struct pc_store *store, uint32_t now, uint64_t *out_cas);
 
+/* Whether a store of so many bytes, key and value, that come in one piece finds room without
+ * evicting for it first.  Core: owner. */
+bool pc_slice_has_room(const struct pc_slice *slice, uint32_t bytes, uint32_t expiry, uint32_t now);
+
 /* `how` may be NULL: a plain delete.  Core: owner. */
 enum pc_slice_status pc_slice_delete(struct pc_slice *slice, const struct pc_key *key,
                                      const struct pc_delete *how, uint32_t now);

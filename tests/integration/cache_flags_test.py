@@ -44,6 +44,12 @@ class Refusals(unittest.TestCase):
         self.refused(2, r"--udp-port.*legal", "-U", "1")
         self.refused(2, r"--ownership.*crew.*owned.*shared", "--ownership", "none")
         self.refused(2, r"--model|model", "--model", "none", *user_flags())
+        for flag in ("on", "off"):
+            self.refused(2, r"--lend.*shared.*legal: --ownership crew or owned", "--lend", flag,
+                         "--ownership", "shared")
+            self.refused(2, r"--lend.*shared.*legal: --ownership crew or owned", "--lend", flag,
+                         "--model", "thread-pool")
+        self.refused(2, r"--lend.*on\|off", "--lend", "maybe")
         for mode in ("owned", "crew"):
             self.refused(2, mode + r".*legal: --ownership shared, or --model per-core", "--ownership",
                          mode, "--model", "thread-pool")

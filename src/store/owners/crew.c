@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * crew: only the core that owns a slice writes it, as in `owned`; every core reads it, by copy and
- * check (store/peek.c), and leaves the owner a note of what it read (notes.c).
+ * crew: only the core that owns a slice writes it, or who borrows it, as in `owned`; every core
+ * reads it, by copy and check (store/peek.c), and leaves the owner a note of what it read
+ * (notes.c).
  *
  * Order    A read bypasses the owner only while no call of its connection to that slice is
  *          unanswered (pc_request_settled): so it sees all that the connection wrote before.
@@ -15,7 +16,8 @@
 
 bool pc_owners_crew_enter(struct pc_owners *owners, unsigned place, const struct pc_lane *lane)
 {
-    return place % owners->core_count == pc_lane_index(lane);
+    (void)owners;
+    return pc_place_at_hand(lane, (int32_t)place);
 }
 
 void pc_owners_crew_leave(struct pc_owners *owners, unsigned place)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * owned: only the core that owns a slice touches it; everyone else posts it a call.
+ * owned: only the core that owns a slice touches it, or who borrows it while that core sleeps
+ * (`--lend`); everyone else posts it a call.
  *
  * Order    Letters of one core to another arrive as posted, so a connection's effects on one slice
  *          happen in the order of its requests.
@@ -13,7 +14,8 @@
 
 bool pc_owners_owned_enter(struct pc_owners *owners, unsigned place, const struct pc_lane *lane)
 {
-    return place % owners->core_count == pc_lane_index(lane);
+    (void)owners;
+    return pc_place_at_hand(lane, (int32_t)place);
 }
 
 void pc_owners_owned_leave(struct pc_owners *owners, unsigned place)

@@ -12,8 +12,8 @@
 #include <xxhash.h>
 
 static const struct pc_owners_mode modes[] = {
-#define PC_OWNERS_MODE(name, any_lane, peeks)                                                      \
-    {#name, any_lane, peeks, pc_owners_##name##_enter, pc_owners_##name##_leave},
+#define PC_OWNERS_MODE(name, any_lane, peeks, lends)                                               \
+    {#name, any_lane, peeks, lends, pc_owners_##name##_enter, pc_owners_##name##_leave},
 #include "store/owners/modes.def"
 #undef PC_OWNERS_MODE
 };
@@ -31,7 +31,7 @@ const struct pc_owners_mode *pc_owners_mode_find(const char *name)
 const char *pc_owners_mode_names(void)
 {
     return
-#define PC_OWNERS_MODE(name, any_lane, peeks) #name " "
+#define PC_OWNERS_MODE(name, any_lane, peeks, lends) #name " "
 #include "store/owners/modes.def"
 #undef PC_OWNERS_MODE
         ;

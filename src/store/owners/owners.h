@@ -33,6 +33,8 @@ struct pc_owners_mode {
     bool any_lane;
     /* Any core may read any slice without entering it. */
     bool peeks;
+    /* Slices of a core that sleeps may be borrowed (pc_place_borrow), unless told otherwise. */
+    bool lends;
     /* True: the slice is this lane's until it leaves. False: post a call to the place. */
     bool (*enter)(struct pc_owners *owners, unsigned place, const struct pc_lane *lane);
     void (*leave)(struct pc_owners *owners, unsigned place);
@@ -122,7 +124,7 @@ void pc_owners_note(struct pc_owners *owners, unsigned place, const struct pc_la
 void pc_owners_notes_take(struct pc_owners *owners, unsigned place, uint32_t now);
 
 /* The modes; each is described in its file. */
-#define PC_OWNERS_MODE(name, any_lane, peeks)                                                      \
+#define PC_OWNERS_MODE(name, any_lane, peeks, lends)                                               \
     bool pc_owners_##name##_enter(struct pc_owners *, unsigned, const struct pc_lane *);           \
     void pc_owners_##name##_leave(struct pc_owners *, unsigned);
 #include "store/owners/modes.def"
