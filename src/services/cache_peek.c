@@ -13,12 +13,16 @@
  */
 #include "services/cache_parts.h"
 
+#include "base/hooks.h"
+
 #include <string.h>
 
 static bool may_peek(const struct pc_cache_op *op, unsigned place, uint32_t now)
 {
     const struct pc_cache *cache = pc_cache_of(op);
-    if (!pc_owners_peeks(cache->owners) || !pc_request_settled(op->request, (int32_t)place)) {
+    const bool settled =
+        pc_request_settled(op->request, (int32_t)place) || PC_PLANTED(PC_BUG_PEEK_UNSETTLED);
+    if (!pc_owners_peeks(cache->owners) || !settled) {
         return false;
     }
     /* Acquire pairs with the release that clears it, behind the flush. */

@@ -193,7 +193,7 @@ static void find(enum pc_bug bug, const char *name, const char *mode)
 static void a_stale_read_is_found(void **state)
 {
     (void)state;
-    find(PC_BUG_BYPASS_UNSETTLED, "stale read", "crew");
+    find(PC_BUG_PEEK_UNSETTLED, "stale read", "crew");
 }
 
 /* A copy that is not checked: parts of two versions, or of another item. */
