@@ -229,6 +229,8 @@ void pc_request_body(struct pc_request *, void *into, size_t count);
 void pc_request_pause(struct pc_request *, uint64_t ns);
 /* Nobody waits for more of this reply: the peer has sent its last byte, or a drain has begun. */
 bool pc_request_over(const struct pc_request *);
+/* Nobody can read it: the peer is gone. */
+bool pc_request_gone(const struct pc_request *);
 
 /* A block of at least `bytes` (PC_RESERVE_BYTES_MAX at most) for a request that outgrows its
  * scratch, not zeroed; freed with the slot. NULL: no memory. One a request: asking again gives the

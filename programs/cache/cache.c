@@ -22,6 +22,9 @@
 
 #define PROGRAM "percore cache"
 
+/* cache_memlimit may raise -m so many times. */
+enum { RESERVE_TIMES = 16 };
+
 struct settings {
     const char *unix_path, *unix_mode, *user, *pid_path, *model, *poller, *ownership, *lend,
         *accept;
@@ -53,7 +56,7 @@ struct plan {
     struct pc_addresses addresses;
     const char *ownership;
     bool lends;
-    uint64_t limit_bytes, store_bytes, seed;
+    uint64_t limit_bytes, others_bytes, store_bytes, seed;
     unsigned core_count, unix_mode;
 };
 
@@ -109,10 +112,16 @@ static bool choose_ownership(const struct settings *settings, struct plan *plan)
  * rings, buffers kept and the stack; 512 bytes a connection: measured idle. */
 static void share_memory(const struct settings *settings, struct plan *plan)
 {
-    const uint64_t others = ((uint64_t)plan->core_count << 20) + settings->connections * 512;
+    plan->others_bytes = ((uint64_t)plan->core_count << 20) + settings->connections * 512;
     plan->limit_bytes = settings->memory_megabytes << 20;
-    plan->store_bytes =
-        plan->limit_bytes - (others < plan->limit_bytes / 4 ? others : plan->limit_bytes / 4);
+    plan->store_bytes = pc_cache_store_bytes(plan->limit_bytes, plan->others_bytes);
+}
+
+/* Addresses for cache_memlimit to grow into; they cost nothing until they are used. A larger memory
+ * is not made of segments as small as -m chose. */
+static uint64_t reserved_bytes(uint64_t store_bytes)
+{
+    return store_bytes <= UINT64_MAX / RESERVE_TIMES ? store_bytes * RESERVE_TIMES : store_bytes;
 }
 
 static bool count_cores(const struct settings *settings, struct plan *plan)
@@ -186,6 +195,8 @@ static int make_store(const struct settings *settings, const struct plan *plan, 
     const struct pc_owners_config owners_config = {.mode = plan->ownership,
                                                    .core_count = plan->core_count,
                                                    .limit_bytes = plan->store_bytes,
+                                                   .limit_bytes_max =
+                                                       reserved_bytes(plan->store_bytes),
                                                    .value_bytes_max = settings->value_bytes,
                                                    .seed = plan->seed};
     int error = pc_owners_create(&owners_config, &parts->owners);
@@ -200,6 +211,7 @@ static int make_store(const struct settings *settings, const struct plan *plan, 
         .shutdown_allowed = settings->shutdown_allowed,
         .flush_refused = settings->flush_refused,
         .limit_bytes = plan->limit_bytes,
+        .others_bytes = plan->others_bytes,
         .value_bytes_max = settings->value_bytes,
         .connection_count_max = (unsigned)settings->connections,
         .port = settings->unix_path != NULL ? 0 : (unsigned)settings->port,

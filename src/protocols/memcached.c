@@ -18,6 +18,7 @@ enum shape {
     SHAPE_FLUSH,
     SHAPE_LEVEL,
     SHAPE_WORDS,
+    SHAPE_ADMIN,
     SHAPE_SHUTDOWN,
     SHAPE_PLAIN,
 };
@@ -633,6 +634,26 @@ const uint8_t *pc_memcached_key_next(const uint8_t *at, uint32_t *cursor, uint8_
     *cursor = end;
     *out_bytes = (uint8_t)(end - first - (at[end] == '\n' && end > first && at[end - 1] == '\r'));
     return at + first;
+}
+
+unsigned pc_memcached_words(const uint8_t *text, size_t bytes, struct pc_memcached_word *words,
+                            unsigned room)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        if (text[i] == ' ') {
+            continue;
+        }
+        const size_t first = i;
+        while (i < bytes && text[i] != ' ') {
+            i++;
+        }
+        if (count < room) {
+            words[count] = (struct pc_memcached_word){text + first, i - first};
+        }
+        count++;
+    }
+    return count;
 }
 
 const char *pc_memcached_word(enum pc_memcached_verb verb)

@@ -761,3 +761,8 @@ void pc_exchange_sent(struct pc_exchange *exchange, struct pc_lane *lane, size_t
     exchange->reply_bytes -= bytes;
     pc_chain_consume(&exchange->output, bytes, lane, &lane->blocks);
 }
+
+bool pc_request_gone(const struct pc_request *request)
+{
+    return pc_slot_of(request)->exchange->mute;
+}

@@ -221,6 +221,11 @@ static enum pc_serve serve(struct pc_request *request, struct pc_lane *lane)
         return pc_cache_serve_flush(op, lane);
     case PC_MEMCACHED_STATS:
         return pc_cache_serve_stats(op, lane);
+    case PC_MEMCACHED_LRU_CRAWLER:
+    case PC_MEMCACHED_LRU:
+    case PC_MEMCACHED_SLABS:
+    case PC_MEMCACHED_CACHE_MEMLIMIT:
+        return pc_cache_serve_admin(op, lane);
     case PC_MEMCACHED_VERSION:
         return serve_version(op);
     case PC_MEMCACHED_VERBOSITY:
@@ -244,6 +249,18 @@ static int place_open(void *app, int32_t place, struct pc_lane *lane)
     return pc_owners_open(cache->owners, (unsigned)place);
 }
 
+/* What `lru_crawler crawl` asked for, after all else; true: more to do. */
+static bool crawl_step(struct pc_cache *cache, unsigned place, const struct pc_lane *lane)
+{
+    struct pc_cache_place *here = &cache->places[place];
+    if (here->crawls) {
+        pc_slice_sweep(pc_owners_slice(cache->owners, place), pc_lane_second(lane),
+                       &here->crawl_cursor, STEP_BUDGET);
+        here->crawls = here->crawl_cursor != 0;
+    }
+    return here->crawls;
+}
+
 static bool place_step(void *app, int32_t place_index, struct pc_lane *lane)
 {
     struct pc_cache *cache = app;
@@ -254,7 +271,8 @@ static bool place_step(void *app, int32_t place_index, struct pc_lane *lane)
     pc_cache_due(cache, place, lane);
     pc_owners_notes_take(cache->owners, place, pc_lane_second(lane));
     const bool more =
-        pc_slice_step(pc_owners_slice(cache->owners, place), pc_lane_second(lane), STEP_BUDGET);
+        pc_slice_step(pc_owners_slice(cache->owners, place), pc_lane_second(lane), STEP_BUDGET) ||
+        crawl_step(cache, place, lane);
     pc_owners_leave(cache->owners, place);
     return more;
 }

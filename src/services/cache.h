@@ -27,7 +27,8 @@ struct pc_cache_settings {
     bool shutdown_allowed;         /* -A */
     bool flush_refused;            /* -F */
     bool dump_refused;             /* -X */
-    uint64_t limit_bytes;          /* -m, for stats */
+    uint64_t limit_bytes;          /* -m */
+    uint64_t others_bytes;         /* of it, for what is not the store's; a quarter at most */
     uint64_t value_bytes_max;      /* -I */
     unsigned connection_count_max; /* -c, for stats */
     unsigned backlog_count;        /* -b, for stats */
@@ -38,6 +39,12 @@ struct pc_cache_settings {
     const char *socket_path;       /* for stats settings; NULL: none */
     unsigned verbosity;            /* -v */
 };
+
+/* The part of a limit that is left for items and their index. */
+static inline uint64_t pc_cache_store_bytes(uint64_t limit_bytes, uint64_t others_bytes)
+{
+    return limit_bytes - (others_bytes < limit_bytes / 4 ? others_bytes : limit_bytes / 4);
+}
 
 /* -ENOMEM.  Core: boot. */
 int pc_cache_create(const struct pc_cache_settings *settings, struct pc_cache **out_cache);

@@ -2,6 +2,7 @@
 /* cache_hot: stats hotkeys, the keys most asked for in all slices. */
 #include "services/cache_parts.h"
 
+#include "protocols/percent.h"
 #include "store/hot.h"
 
 #include <stdio.h>
@@ -58,25 +59,6 @@ bool pc_cache_hot_begin(struct pc_cache_op *op)
     return op->extra != NULL;
 }
 
-/* Letters, digits and -._~ as they are, all else as %XX: one word, whatever the key is. */
-static void key_print(char *into, const struct pc_hot_key *key)
-{
-    static const char plain[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-    static const char digits[] = "0123456789ABCDEF";
-    for (uint32_t i = 0; i < key->key_bytes; i++) {
-        const uint8_t byte = key->key[i];
-        if (byte != 0 && strchr(plain, byte) != NULL) {
-            *into++ = (char)byte;
-            continue;
-        }
-        *into++ = '%';
-        *into++ = digits[byte >> 4];
-        *into++ = digits[byte & 15];
-    }
-    *into = '\0';
-}
-
 static void say(struct pc_cache_op *op, const char *name, const char *value)
 {
     char line[LINE_BYTES_MAX];
@@ -100,7 +82,7 @@ static void say_key(struct pc_cache_op *op, unsigned rank, const struct pc_hot_k
 {
     const struct pc_owners *owners = pc_cache_of(op)->owners;
     char text[KEY_TEXT_BYTES_MAX];
-    key_print(text, key);
+    text[pc_percent_write(text, key->key, key->key_bytes)] = '\0';
     say_of(op, rank, "key", text);
     (void)snprintf(text, sizeof(text), "%.1f", key->rate);
     say_of(op, rank, "rate", text);

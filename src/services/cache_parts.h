@@ -13,6 +13,8 @@
  *   cache_stats.c  requests to all places: flush_all, stats
  *   cache_hot.c    stats hotkeys
  *   cache_pages.c  the pages of stats; cache_conns.c the one of connections
+ *   cache_admin.c  lru, lru_crawler, slabs, cache_memlimit
+ *   cache_dump.c   lru_crawler metadump and mgdump
  *   cache_value.c  values on their way out: printed, or held and sent where they lie
  */
 #ifndef PC_SERVICES_CACHE_PARTS_H
@@ -70,6 +72,8 @@ struct pc_cache_place {
     struct pc_cache_hold *holds_free;
     uint64_t copies_bytes;
     struct pc_pool *pool;
+    uint64_t crawl_cursor; /* whoever is in the slice; of a search for what has expired */
+    bool crawls;
     /* Whoever is in the slice, seldom; every lane that peeks reads it: a flush to come; 0: none. */
     alignas(PC_CACHE_LINE) _Atomic uint32_t flush_second;
 };
@@ -105,7 +109,8 @@ struct pc_cache {
     _Atomic uint64_t reads_reset[4];
     uint64_t started_realtime_s;
     struct pc_cache_knobs knobs;
-    _Atomic uint64_t limit_bytes; /* -m, or what cache_memlimit said since */
+    _Atomic uint64_t crawls, dumps; /* begun; and dumps under way. Any lane, relaxed: only told */
+    _Atomic uint64_t limit_bytes;   /* -m, or what cache_memlimit said since */
 };
 
 /* Where a connection stands. `line` is parse's, `line_failed` is serve's. */
@@ -156,6 +161,16 @@ struct pc_cache_op {
 static inline uint64_t pc_cache_limit_bytes(const struct pc_cache *cache)
 {
     return atomic_load_explicit(&cache->limit_bytes, memory_order_relaxed);
+}
+
+static inline uint64_t pc_cache_crawls(const struct pc_cache *cache)
+{
+    return atomic_load_explicit(&cache->crawls, memory_order_relaxed);
+}
+
+static inline uint64_t pc_cache_dumps(const struct pc_cache *cache)
+{
+    return atomic_load_explicit(&cache->dumps, memory_order_relaxed);
 }
 
 static inline struct pc_cache *pc_cache_of(const struct pc_cache_op *op)
@@ -240,6 +255,11 @@ enum pc_serve pc_cache_serve_binary(struct pc_cache_op *op, struct pc_lane *lane
 enum pc_serve pc_cache_serve_body(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_flush(struct pc_cache_op *op, struct pc_lane *lane);
 enum pc_serve pc_cache_serve_stats(struct pc_cache_op *op, struct pc_lane *lane);
+/* What follows `lru_crawler metadump`, or mgdump if `keys_only`, was understood; it names the class
+ * of all items. */
+enum pc_serve pc_cache_serve_dump(struct pc_cache_op *op, bool keys_only, bool understood,
+                                  bool has_ours, struct pc_lane *lane);
+enum pc_serve pc_cache_serve_admin(struct pc_cache_op *op, struct pc_lane *lane);
 
 /* stats hotkeys: take the room for it (false: no memory); then serve until it is done. */
 bool pc_cache_hot_begin(struct pc_cache_op *op);

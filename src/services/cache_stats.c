@@ -81,6 +81,7 @@ static void run_gather(struct pc_cache_op *op, unsigned place, struct pc_lane *t
     struct pc_slice_stats slice;
     pc_slice_stats(pc_owners_slice(cache->owners, place), pc_lane_second(there), &slice);
     add_slice(&totals->slices, &slice);
+    totals->crawls += cache->places[place].crawls;
     for (unsigned i = 0; i < PC_COUNT_COUNT; i++) {
         totals->counts[i] += cache->places[place].counts[i];
     }

@@ -10,6 +10,7 @@ struct pc_cache_totals {
     uint64_t counts[PC_COUNT_COUNT];
     struct pc_cache_read_counts reads;
     struct pc_slice_stats slices;
+    uint64_t crawls; /* places that search for what has expired */
     struct pc_pool_stats pool;
     struct pc_choice choice;
     struct pc_runtime *runtime;

@@ -8,6 +8,7 @@
  *     change.c  the other changes          log.c     room for entries, life of segments
  *     index.c   hash to place              pool.c    segments for all slices
  *     history.c what was evicted           balance.c sharing among slices
+ *     walk.c    all items, for dumps
  *     hot.c     which keys are asked for
  *
  * Owner    The slice's core. flush_sequence and the index are read by others (peek.c).

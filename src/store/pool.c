@@ -78,6 +78,12 @@ static uint32_t bits_for(unsigned count)
     return bits;
 }
 
+/* Descriptors are touched as segments are; those within the limit count as used. */
+static uint64_t descriptors_bytes(const struct pc_pool *pool, uint64_t limit_bytes)
+{
+    return (limit_bytes / pool->segment_bytes + 1) * sizeof(struct pc_segment);
+}
+
 int pc_pool_create(const struct pc_pool_config *config, struct pc_pool **out_pool)
 {
     const uint64_t limit_max = config->limit_bytes_max > config->limit_bytes
@@ -108,7 +114,7 @@ int pc_pool_create(const struct pc_pool_config *config, struct pc_pool **out_poo
     pool->data_bytes = (size_t)(count + 1) * segment_bytes;
     pool->segments_bytes = (size_t)(count + 1) * sizeof(struct pc_segment);
     atomic_init(&pool->limit_bytes, config->limit_bytes);
-    atomic_init(&pool->used_bytes, pool->segments_bytes);
+    atomic_init(&pool->used_bytes, descriptors_bytes(pool, config->limit_bytes));
     pool->segments = pool->memory->map(pool->memory->ctx, pool->segments_bytes);
     pool->data = pool->memory->map(pool->memory->ctx, pool->data_bytes);
     pool->turns = aligned_alloc(PC_CACHE_LINE, config->slice_count * sizeof(struct pc_turn));
@@ -319,18 +325,23 @@ void pc_pool_discharge(struct pc_pool *pool, uint64_t bytes)
     atomic_fetch_sub_explicit(&pool->used_bytes, bytes, memory_order_relaxed);
 }
 
+void pc_pool_limits(const struct pc_pool *pool, uint64_t *out_least, uint64_t *out_most)
+{
+    const uint64_t segments =
+        (uint64_t)pool->slice_count * PC_POOL_SEGMENTS_MIN * pool->segment_bytes;
+    *out_least = segments + descriptors_bytes(pool, segments);
+    *out_most = (uint64_t)pool->segment_count * pool->segment_bytes;
+}
+
 uint64_t pc_pool_limit(struct pc_pool *pool, uint64_t limit_bytes)
 {
-    const uint64_t least = pool->segments_bytes +
-                           (uint64_t)pool->slice_count * PC_POOL_SEGMENTS_MIN * pool->segment_bytes;
-    const uint64_t most = (uint64_t)pool->segment_count * pool->segment_bytes;
-    if (limit_bytes < least) {
-        limit_bytes = least;
-    }
-    if (limit_bytes > most) {
-        limit_bytes = most;
-    }
-    atomic_store_explicit(&pool->limit_bytes, limit_bytes, memory_order_relaxed);
+    uint64_t least, most;
+    pc_pool_limits(pool, &least, &most);
+    limit_bytes = limit_bytes < least ? least : limit_bytes > most ? most : limit_bytes;
+    pc_pool_charge(pool, descriptors_bytes(pool, limit_bytes));
+    const uint64_t before_bytes =
+        atomic_exchange_explicit(&pool->limit_bytes, limit_bytes, memory_order_relaxed);
+    pc_pool_discharge(pool, descriptors_bytes(pool, before_bytes));
     return limit_bytes;
 }
 

@@ -56,8 +56,12 @@ int pc_pool_create(const struct pc_pool_config *config, struct pc_pool **out_poo
 /* All slices on it are destroyed before.  Core: boot. */
 void pc_pool_destroy(struct pc_pool *pool);
 
+/* The lowest limit, which is what the slices need to live, and the highest, which is what was
+ * reserved at boot.  Core: any. */
+void pc_pool_limits(const struct pc_pool *pool, uint64_t *out_least, uint64_t *out_most);
+
 /* Change the limit; the slices shrink to it as they are stepped. Returns the limit that now holds,
- * which is cut to what was reserved at boot and to what a slice needs to live.  Core: any. */
+ * which is cut to the lowest and the highest.  Core: any. */
 uint64_t pc_pool_limit(struct pc_pool *pool, uint64_t limit_bytes);
 
 /* Core: any, the numbers may be stale. */

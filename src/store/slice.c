@@ -477,38 +477,6 @@ bool pc_slice_step(struct pc_slice *slice, uint32_t now, unsigned budget)
     return true;
 }
 
-void pc_slice_walk(struct pc_slice *slice, uint32_t now, uint64_t *cursor, unsigned budget,
-                   pc_slice_visit_fn *visit, void *ctx)
-{
-    uint64_t slots[PC_CHAIN_SLOTS_MAX];
-    const uint64_t end = pc_index_bucket_count(&slice->index);
-    while (*cursor < end && budget != 0) {
-        const unsigned count =
-            pc_index_chain(&slice->index, (uint32_t)*cursor, slots, PC_CHAIN_SLOTS_MAX);
-        for (unsigned i = 0; i < count; i++) {
-            struct pc_look look = {.at.value = slots[i]};
-            look.item = pc_pool_at(slice->pool, pc_slot_place(slots[i]));
-            look.shape = pc_word_own(&look.item->shape);
-            if (pc_expired(pc_word_own(&look.item->expiry), now) ||
-                (slice->flush_pending && pc_slice_flushed(slice, pc_slot_place(slots[i])))) {
-                continue;
-            }
-            const struct pc_key key = {
-                .at = pc_item_key(look.item, look.shape),
-                .bytes = pc_shape_key_bytes(look.shape),
-            };
-            struct pc_value value;
-            pc_slice_view(slice, &look, &value);
-            visit(ctx, &key, &value);
-        }
-        budget -= count + 1 < budget ? count + 1 : budget;
-        ++*cursor;
-    }
-    if (*cursor >= end) {
-        *cursor = 0;
-    }
-}
-
 void pc_slice_stats(const struct pc_slice *slice, uint32_t now, struct pc_slice_stats *out_stats)
 {
     *out_stats = slice->stats;

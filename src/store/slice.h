@@ -252,10 +252,15 @@ enum pc_slice_status pc_slice_commit(struct pc_slice *slice, const struct pc_key
 void pc_slice_abort(struct pc_slice *slice, struct pc_reservation *reservation);
 
 /* Visit living items, about `budget` at a time, for dumps. `*cursor` starts at 0 and is 0 again at
- * the end. Items stored, moved or deleted meanwhile may be missed or seen twice.  Core: owner. */
-typedef void pc_slice_visit_fn(void *ctx, const struct pc_key *key, const struct pc_value *value);
+ * the end. A visit that returns false is the last of this call and is made again by the next one; a
+ * call makes at least one. Items stored, moved or deleted between the calls may be missed or seen
+ * twice.  Core: owner. */
+typedef bool pc_slice_visit_fn(void *ctx, const struct pc_key *key, const struct pc_value *value);
 void pc_slice_walk(struct pc_slice *slice, uint32_t now, uint64_t *cursor, unsigned budget,
                    pc_slice_visit_fn *visit, void *ctx);
+
+/* Unlink what has expired, before its turn; the cursor as above.  Core: owner. */
+void pc_slice_sweep(struct pc_slice *slice, uint32_t now, uint64_t *cursor, unsigned budget);
 
 /* Core: owner. */
 void pc_slice_stats(const struct pc_slice *slice, uint32_t now, struct pc_slice_stats *out_stats);

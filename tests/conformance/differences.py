@@ -103,6 +103,12 @@ RULES = [
     Rule("`shutdown`",
          lambda q, ref, our: command(q) == b"shutdown" and our == b"SERVER_ERROR: shutdown not enabled\r\n"
          and ref == b"ERROR: shutdown not enabled\r\n"),
+    Rule("`slabs reassign` `slabs automove`",
+         lambda q, ref, our: q.startswith(b"slabs automove window ") and ref == FORMAT
+         and our in (b"OK\r\n", b"CLIENT_ERROR automove window too low or too high\r\n")),
+    Rule("`lru_crawler enable`",
+         lambda q, ref, our: q.startswith(b"lru_crawler enable") and our == b"OK\r\n"
+         and ref == b"ERROR failed to start lru crawler thread\r\n"),
     Rule("`me`", lambda q, ref, our: command(q) == b"me" and ref.startswith(b"ME ") and our.startswith(b"ME ")),
 ]
 

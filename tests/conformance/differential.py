@@ -125,6 +125,26 @@ def broken(r, key):
     ])
 
 
+def admin(r, key):
+    """Commands of administrators, good and bad, whose replies do not depend on what is stored."""
+    number = r.choice([b"0", b"1", b"2", b"3", b"16", b"63", b"64", b"x", b"-1", b"1.5", b"2000000"])
+    tail = r.choice([b"", b"", b" noreply"])
+    return r.choice([
+        b"cache_memlimit %s%s\r\n" % (r.choice([b"64", b"100", b"7", b"x", b"-1", b"2000000000"]), tail),
+        b"lru tune %s 25 %s 2.0%s\r\n" % (number, r.choice([b"0.1", b"0", b"x", b"1e-1"]), tail),
+        b"lru mode %s%s\r\n" % (r.choice([b"flat", b"segmented", b"x"]), tail),
+        b"lru temp_ttl %s%s\r\n" % (number, tail), b"lru\r\n", b"lru x\r\n",
+        b"lru_crawler sleep %s\r\n" % number, b"lru_crawler tocrawl %s\r\n" % number,
+        b"lru_crawler enable\r\n", b"lru_crawler x\r\n", b"lru_crawler\r\n", b"lru_crawler sleep\r\n",
+        b"lru_crawler crawl x\r\n", b"lru_crawler crawl 1,64\r\n", b"lru_crawler metadump x\r\n",
+        b"lru_crawler metadump %s\r\n" % r.choice([b"0", b"64", b"99"]),
+        b"lru_crawler metadump\r\n", b"slabs reassign %s %s\r\n" % (number, r.choice([b"1", b"2", b"99", b"x"])),
+        b"slabs automove %s%s\r\n" % (number, tail), b"slabs automove window %s\r\n" % number,
+        b"slabs automove ratio %s\r\n" % number, b"slabs\r\n", b"slabs x\r\n", b"slabs reassign 1\r\n",
+        b"stats sizes\r\n", b"stats reset\r\n", b"verbosity %s%s\r\n" % (r.choice([b"0", b"1", b"x"]), tail),
+    ])
+
+
 def near(ours, reference):
     """The same, but for a second that may have passed between the two."""
     times = rb" t(\d+)"
@@ -142,7 +162,7 @@ def play_stream(seed, addresses, used):
     history = []
     for _ in range(REQUESTS_A_STREAM):
         key = b"k%d" % r.randrange(5)
-        request = r.choices([classic, meta, broken], [5, 5, 1])[0](r, key)
+        request = r.choices([classic, meta, broken, admin], [10, 10, 2, 1])[0](r, key)
         history.append(request)
         (said, closed), (our_said, our_closed) = reference.ask(request), ours.ask(request)
         if closed == our_closed and near(our_said, said):

@@ -13,7 +13,7 @@ import struct
 import threading
 import unittest
 
-from cache_process import CacheProcess, Client
+from cache_process import CacheProcess, Client, wait_until
 
 MODES = [
     ("--cores", "1"),
@@ -390,6 +390,83 @@ class Statistics(unittest.TestCase):
                 stats = client.stats(b"hotkeys")
                 keys = {value for name, value in stats.items() if name.endswith(":key")}
                 self.assertLessEqual(keys, {"a", "b", "c", "d"})
+
+
+class Administration(unittest.TestCase):
+    def fill(self, client, keys, value=b"v" * 1000):
+        """Store so many items, and see that the last one is there."""
+        for first in range(0, keys, 500):
+            client.send(b"".join(b"set k%d 0 0 %d noreply\r\n%s\r\n" % (i, len(value), value)
+                                 for i in range(first, min(first + 500, keys))))
+        client.expect(b"mn\r\n", b"MN\r\n")
+
+    def dump(self, client, words):
+        client.send(b"lru_crawler " + words + b"\r\n")
+        while not client.bytes.endswith((b"END\r\n", b"EN\r\n")):
+            some = client.socket.recv(1 << 16)
+            self.assertNotEqual(some, b"")
+            client.bytes += some
+        said, client.bytes = client.bytes, b""
+        return said
+
+    def test_the_limit_is_raised_and_lowered(self):
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess("-m", "16", *flags) as cache, Client(cache) as client:
+                self.fill(client, 30000)
+                self.assertLess(int(client.stats()["curr_items"]), 16000)
+                client.expect(b"cache_memlimit 64\r\n", b"OK\r\n")
+                self.assertEqual(client.stats()["limit_maxbytes"], str(64 << 20))
+                self.fill(client, 30000)
+                self.assertEqual(client.stats()["curr_items"], "30000")
+                client.expect(b"cache_memlimit 16\r\n", b"OK\r\n")
+                wait_until(lambda: int(client.stats(b"slabs")["total_malloced"]) <= 16 << 20)
+                self.assertLess(int(client.stats()["curr_items"]), 16000)
+                client.expect(b"set new 0 0 1\r\nx\r\nget new\r\n", b"STORED\r\nVALUE new 0 1\r\nx\r\nEND\r\n")
+                client.expect(b"cache_memlimit 1000000\r\n",
+                              b"MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n")
+
+    def test_a_dump_tells_of_every_item_once(self):
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess(*flags) as cache, Client(cache) as client:
+                self.fill(client, 20000, b"x")
+                lines = self.dump(client, b"metadump all").split(b"\n")
+                keys = sorted(line.split()[0] for line in lines if line.startswith(b"key="))
+                self.assertEqual(keys, sorted(b"key=k%d" % i for i in range(20000)))
+                lines = self.dump(client, b"mgdump hash").split(b"\r\n")
+                self.assertEqual(sorted(lines[:-2]), sorted(b"mg k%d" % i for i in range(20000)))
+                self.assertEqual(lines[-2], b"EN")
+
+    def test_a_dump_waits_for_its_reader(self):
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess(*flags) as cache, Client(cache) as client:
+                self.fill(client, 100000, b"")
+                with Client(cache) as slow, Client(cache) as gone:
+                    slow.send(b"lru_crawler metadump all\r\nversion\r\n")
+                    gone.send(b"lru_crawler metadump all\r\n")
+                    gone.exactly(1)
+                    gone.socket.close()
+                    client.expect(b"get k1\r\n", b"VALUE k1 0 0\r\n\r\nEND\r\n")
+                    wait_until(lambda: client.stats()["curr_connections"] == "2")
+                    said = bytearray()
+                    while b"\r\nVERSION" not in said[-40:]:
+                        some = slow.socket.recv(1 << 16)
+                        self.assertNotEqual(some, b"")
+                        said += some
+                    self.assertEqual(said.count(b"key="), 100000)
+                    wait_until(lambda: client.stats()["lru_crawler_running"] == "0")
+
+    def test_a_crawl_finds_what_has_expired(self):
+        for flags in MODES:
+            with self.subTest(flags=flags), CacheProcess(*flags) as cache, Client(cache) as client:
+                client.expect(b"set late 0 1 1\r\nx\r\nset stays 0 100 1\r\nx\r\n", b"STORED\r\nSTORED\r\n")
+
+                def crawled():
+                    client.expect(b"lru_crawler crawl all\r\n", b"OK\r\n")
+                    return client.stats()["curr_items"] == "1"
+                wait_until(crawled)
+                stats = client.stats()
+                self.assertEqual((stats["reclaimed"], stats["crawler_reclaimed"]), ("1", "1"))
+                self.assertGreater(int(stats["lru_crawler_starts"]), 0)
 
 
 if __name__ == "__main__":

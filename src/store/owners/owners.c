@@ -60,10 +60,15 @@ int pc_owners_create(const struct pc_owners_config *config, struct pc_owners **o
     owners->seed = config->seed;
     owners->place_count =
         pc_pool_slice_count_for(config->limit_bytes, segment_bytes, config->core_count);
-    int error = pc_pool_create(&(struct pc_pool_config){.limit_bytes = config->limit_bytes,
-                                                        .segment_bytes = segment_bytes,
-                                                        .slice_count = owners->place_count},
-                               &owners->pool);
+    struct pc_pool_config pool = {.limit_bytes = config->limit_bytes,
+                                  .limit_bytes_max = config->limit_bytes_max,
+                                  .segment_bytes = segment_bytes,
+                                  .slice_count = owners->place_count};
+    int error = pc_pool_create(&pool, &owners->pool);
+    if (error == -ENOMEM && pool.limit_bytes_max > pool.limit_bytes) {
+        pool.limit_bytes_max = 0; /* address space is limited: then the limit cannot be raised */
+        error = pc_pool_create(&pool, &owners->pool);
+    }
     if (error == 0) {
         owners->slices =
             aligned_alloc(PC_CACHE_LINE, owners->place_count * sizeof(*owners->slices));

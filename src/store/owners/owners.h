@@ -61,6 +61,7 @@ struct pc_owners_config {
     const char *mode;         /* a row of modes.def; NULL: the first */
     unsigned core_count;      /* cores the slices are spread over, at least 1 */
     uint64_t limit_bytes;     /* for items and their index, as with -m */
+    uint64_t limit_bytes_max; /* addresses reserved, if they can be had, to raise the limit later */
     uint64_t value_bytes_max; /* 0: 1 MiB */
     uint64_t seed;
 };

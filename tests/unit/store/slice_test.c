@@ -430,6 +430,29 @@ static void lowered_limit_is_kept_after_some_steps(void **state)
     world_close(&world);
 }
 
+static void raised_limit_is_used(void **state)
+{
+    const struct pc_pool_config config = {.limit_bytes = 4 << 20,
+                                          .limit_bytes_max = 64 << 20,
+                                          .segment_bytes = 65536,
+                                          .slice_count = 1};
+    struct world world = {.now = 1, .slice_count = 1};
+    struct pc_pool_stats stats;
+    assert_int_equal(pc_pool_create(&config, &world.pool), 0);
+    assert_int_equal(
+        pc_slice_create(&(struct pc_slice_config){.pool = world.pool}, &world.slices[0]), 0);
+    put_numbers(&world, 0, 0, 100000, 100, 0);
+    pc_pool_stats(world.pool, &stats);
+    assert_true(stats.used_bytes <= 4 << 20);
+    assert_int_equal(pc_pool_limit(world.pool, 32 << 20), 32 << 20);
+    put_numbers(&world, 0, 0, 100000, 100, 0);
+    assert_int_equal(count_numbers(&world, 0, 0, 100000), 100000);
+    pc_pool_stats(world.pool, &stats);
+    assert_true(stats.used_bytes > 13 << 20 && stats.used_bytes <= 32 << 20);
+    assert_int_equal(pc_pool_limit(world.pool, UINT64_MAX), 64 << 20);
+    world_close(&world);
+}
+
 static void index_and_segments_stay_within_the_limit(void **state)
 {
     struct world world;
@@ -637,6 +660,7 @@ int main(void)
         cmocka_unit_test(idle_slice_gives_memory_to_a_busy_one),
         cmocka_unit_test(first_store_of_a_slice_always_has_room),
         cmocka_unit_test(lowered_limit_is_kept_after_some_steps),
+        cmocka_unit_test(raised_limit_is_used),
         cmocka_unit_test(index_and_segments_stay_within_the_limit),
         cmocka_unit_test(refused_set_leaves_no_old_value),
         cmocka_unit_test(body_is_invisible_until_it_is_committed),
