@@ -195,7 +195,9 @@ static void read_init(struct exchange *exchange, const struct client *client, un
     } else if (client->protocol == PROTOCOL_REDIS) {
         message_print(request, "*%u\r\n$%d\r\n%s\r\n", key_count + 1, many ? 4 : 3,
                       many ? "MGET" : "GET");
-        message_print(reply, many ? "*%u\r\n" : "", key_count);
+        if (many) {
+            message_print(reply, "*%u\r\n", key_count);
+        }
     }
     for (unsigned i = 0; i < key_count; i++) {
         print_key(key, index + i);

@@ -471,12 +471,12 @@ static void turn_measure(struct pc_core *core)
 
 bool pc_core_turn(struct pc_core *core)
 {
-    static void (*const phases[])(struct pc_core *) = {
-        phase_poll, phase_letters, phase_run, phase_timers, phase_steps, phase_post,
-    };
-    for (unsigned i = 0; i < PC_COUNT_OF(phases); i++) {
-        phases[i](core);
-    }
+    phase_poll(core);
+    phase_letters(core);
+    phase_run(core);
+    phase_timers(core);
+    phase_steps(core);
+    phase_post(core);
     turn_measure(core);
     if (PC_UNLIKELY(phase_drain(core))) {
         return false;

@@ -150,6 +150,7 @@ void pc_wheel_arm(struct pc_wheel *wheel, struct pc_timer *timer, uint64_t due_n
 {
     pc_timer_disarm(timer);
     timer->due_ns = due_ns;
+    wheel->quiet = false;
     place(wheel, timer, &wheel->late);
 }
 

@@ -33,9 +33,11 @@ enum {
 
 /* `tick` is how far the wheel has come: every timer in a slot is due later. A set bit says that its
  * slot may hold timers, a clear one that it holds none. The heads below the slots are lists for
- * which the time has come: to be fired now, to be put a level lower, to be fired next time. */
+ * which the time has come: to be fired now, to be put a level lower, to be fired next time.
+ * `quiet` is set by a look that found nothing, until a timer is armed. */
 struct pc_wheel {
     uint64_t tick;
+    bool quiet;
     struct pc_timer *firing, *moving, *late;
     uint64_t occupied[PC_WHEEL_LEVELS];
     struct pc_timer *far;
@@ -61,14 +63,18 @@ unsigned pc_wheel_advance(struct pc_wheel *wheel, uint64_t now_ns, struct pc_lan
 uint64_t pc_wheel_next_ns(struct pc_wheel *wheel);
 
 /* No timer is armed, for certain; false says nothing.  Core: owner. */
-static inline bool pc_wheel_empty(const struct pc_wheel *wheel)
+static inline bool pc_wheel_empty(struct pc_wheel *wheel)
 {
+    if (wheel->quiet) {
+        return true;
+    }
     uint64_t occupied = 0;
     for (unsigned i = 0; i < PC_WHEEL_LEVELS; i++) {
         occupied |= wheel->occupied[i];
     }
-    return occupied == 0 && wheel->far == NULL && wheel->late == NULL && wheel->firing == NULL &&
-           wheel->moving == NULL;
+    wheel->quiet = occupied == 0 && wheel->far == NULL && wheel->late == NULL &&
+                   wheel->firing == NULL && wheel->moving == NULL;
+    return wheel->quiet;
 }
 
 /* Core: owner. */
