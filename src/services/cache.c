@@ -160,8 +160,10 @@ static enum pc_parse parse(struct pc_request *request, struct pc_view in, size_t
         const struct pc_owners *owners = cache->owners;
         op->hash = pc_owners_hash(in.at + op->parsed.key_at, op->parsed.key_bytes, owners->seed);
         op->place = pc_owners_place(owners, op->hash);
-        /* Whoever may look into every slice without a lock. */
-        if ((owners->core_count == 1 && !owners->mode->any_lane) || pc_owners_peeks(owners)) {
+        /* Whoever will look into the slice without a lock; fetching what another core is about to
+         * write would only take it away from there. */
+        if ((owners->core_count == 1 && !owners->mode->any_lane) ||
+            (pc_owners_peeks(owners) && pc_cache_reads_only(op->parsed.verb))) {
             pc_slice_prefetch(pc_owners_slice(owners, op->place), op->hash);
         }
     }

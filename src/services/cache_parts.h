@@ -348,6 +348,13 @@ static inline size_t pc_cache_value_bytes_max(uint32_t key_bytes, uint64_t value
            (size_t)value_bytes + 2;
 }
 
+/* Commands that a peek may answer. */
+static inline bool pc_cache_reads_only(uint8_t verb)
+{
+    return verb == PC_MEMCACHED_GET || verb == PC_MEMCACHED_GETS || verb == PC_MEMCACHED_MG ||
+           verb == PC_MEMCACHED_BINARY;
+}
+
 /* gets and gats tell the cas unique. */
 static inline bool pc_cache_tells_cas(uint8_t verb)
 {
