@@ -197,6 +197,8 @@ unsigned pc_runtime_connections_on(const struct pc_runtime *, unsigned core_inde
  * share: the bytes themselves are sent; `hold` is released when the kernel has the last one. */
 enum { PC_RESERVE_BYTES_MAX = 16000 };
 int pc_reply_copy(struct pc_request *, const void *bytes, size_t count);
+/* The peer has so much to read that a long reply should wait: AGAIN comes back when it has read. */
+bool pc_reply_crowded(const struct pc_request *);
 void *pc_reply_reserve(struct pc_request *, size_t count_max);
 void pc_reply_commit(struct pc_request *, size_t count);
 int pc_reply_share(struct pc_request *, struct pc_view, struct pc_hold *);

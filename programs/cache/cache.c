@@ -250,6 +250,8 @@ static int make_runtime(const struct settings *settings, const struct plan *plan
         .unix_mode = plan->unix_mode,
         .idle_ns = settings->idle_ns,
         .drain_ns = settings->drain_ns,
+        /* Long values lie in the store while they are sent: one more than the usual is queued. */
+        .reply_bytes_max = (UINT64_C(64) << 20) + settings->value_bytes,
         .seed = plan->seed,
         .log = parts->log,
         .emit = pc_serve_emit,

@@ -330,14 +330,6 @@ static void drop_unserved(struct pc_exchange *exchange, struct pc_lane *lane)
 
 /* ---- Serving ---- */
 
-/* The peer has read enough for this slot to say more. What the head says can leave, whatever those
- * behind it have said already. */
-static bool may_say(const struct pc_exchange *exchange, const struct pc_slot *slot)
-{
-    size_t queued = slot == exchange->head ? exchange->output.bytes : exchange->reply_bytes;
-    return queued <= PC_REPLY_BYTES_HIGH || exchange->mute;
-}
-
 static bool pauses(const struct pc_exchange *exchange, const struct pc_slot *slot)
 {
     return slot->pause_ns > exchange->lane->now_ns && !exchange->mute;
@@ -351,13 +343,13 @@ static bool again_ready(struct pc_exchange *exchange, struct pc_slot *slot)
         return false;
     }
     if (PC_UNLIKELY(slot->pause_ns != 0)) {
-        if (pauses(exchange, slot) || !may_say(exchange, slot)) {
+        if (pauses(exchange, slot) || !pc_exchange_may_say(exchange, slot)) {
             return false;
         }
         slot->pause_ns = 0;
         exchange->pause_count--;
     }
-    return slot->body_wanted ? body_take(exchange, slot) : may_say(exchange, slot);
+    return slot->body_wanted ? body_take(exchange, slot) : pc_exchange_may_say(exchange, slot);
 }
 
 /* Act on what serve said, and ask it again as long as it has more to do at once. */
@@ -698,7 +690,7 @@ static bool again_runnable(const struct pc_exchange *exchange, const struct pc_s
     }
     return slot->body_wanted
                ? slot->body_count == 0 || exchange->begin != exchange->end || exchange->ended
-               : may_say(exchange, slot);
+               : pc_exchange_may_say(exchange, slot);
 }
 
 bool pc_exchange_runnable(const struct pc_exchange *exchange)

@@ -21,6 +21,7 @@
 
 #include "runtime/block.h"
 #include "runtime/lane.h"
+#include "runtime/limits.h"
 
 #include <percore/service.h>
 
@@ -76,6 +77,15 @@ struct pc_exchange {
     bool oversize;        /* BAD, because a request is larger than the service allows */
     const char *trouble;  /* why BAD, for the log; taken by whoever logs */
 };
+
+/* The peer has read enough for this slot to say more. What the head says can leave, whatever those
+ * behind it have said already. */
+static inline bool pc_exchange_may_say(const struct pc_exchange *exchange,
+                                       const struct pc_slot *slot)
+{
+    const size_t queued = slot == exchange->head ? exchange->output.bytes : exchange->reply_bytes;
+    return queued <= PC_REPLY_BYTES_HIGH || exchange->mute;
+}
 
 /* What a run left behind. */
 enum pc_run {

@@ -51,6 +51,12 @@ static int reply_copy_slow(struct pc_exchange *exchange, struct pc_chain *chain,
     return 0;
 }
 
+bool pc_reply_crowded(const struct pc_request *request)
+{
+    const struct pc_slot *slot = pc_slot_of(request);
+    return !pc_exchange_may_say(slot->exchange, slot);
+}
+
 int pc_reply_copy(struct pc_request *request, const void *bytes, size_t count)
 {
     struct pc_slot *slot = pc_slot_of(request);

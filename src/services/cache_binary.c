@@ -93,6 +93,9 @@ static enum pc_serve answer_get(struct pc_cache_op *op)
     }
     pc_be32_store(flags, meta->facts.flags);
     if (op->hold != NULL) {
+        if (pc_reply_crowded(op->request)) {
+            return PC_AGAIN;
+        }
         return say_held(op, flags, key);
     }
     const struct pc_view value = {meta->copy,

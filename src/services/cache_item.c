@@ -63,9 +63,15 @@ static bool get_near(struct pc_cache_op *op, struct pc_lane *lane, enum pc_serve
     }
     if (PC_UNLIKELY(value.value_bytes >= PC_VALUE_HOLD_BYTES)) {
         op->found = true;
-        op->hold = pc_cache_hold_take(cache, op->place, &value);
+        bool again;
+        op->hold = pc_cache_hold_near(op, op->place, &value, &again);
         op->no_memory = op->hold == NULL;
-        return false;
+        if (again) {
+            op->no_memory = op->found = false;
+            op->stage = STAGE_BEGIN;
+            *out_served = PC_AGAIN;
+        }
+        return again;
     }
     uint8_t *into =
         pc_reply_reserve(op->request, pc_cache_value_bytes_max(key.bytes, value.value_bytes) + 5);
@@ -94,12 +100,16 @@ static enum pc_serve answer_get(struct pc_cache_op *op)
         if (whole) {
             return PC_SERVED;
         }
+        op->into = NULL;
     }
     if (!op->found) {
         return pc_cache_say(op, PC_MEMCACHED_SAY_END);
     }
     if (op->no_memory) {
         return pc_cache_say(op, PC_MEMCACHED_SAY_NO_MEMORY_GET);
+    }
+    if (pc_reply_crowded(request)) {
+        return PC_AGAIN;
     }
     const struct pc_key key = pc_cache_key(op);
     if (pc_cache_value_share(request, key.at, key.bytes, op->hold,

@@ -117,7 +117,7 @@ static unsigned aim(const struct pc_cache_op *op, struct near_key *keys, bool pr
 }
 
 /* Look one key up and say it; or why that could not be. */
-enum near_outcome { NEAR_SAID, NEAR_NO_REPLY_ROOM, NEAR_NO_MEMORY, NEAR_ELSEWHERE };
+enum near_outcome { NEAR_SAID, NEAR_NO_REPLY_ROOM, NEAR_NO_MEMORY, NEAR_PAUSED, NEAR_ELSEWHERE };
 
 static enum near_outcome peek_near(struct pc_cache_op *op, const struct near_key *near,
                                    struct pc_lane *lane)
@@ -148,8 +148,9 @@ static enum near_outcome say_near(struct pc_cache_op *op, const struct near_key 
     if (pc_cache_find(cache, near->place, op->parsed.verb, &near->key, op->expiry,
                       pc_lane_second(lane), &value)) {
         if (value.value_bytes >= PC_VALUE_HOLD_BYTES) {
-            hold = pc_cache_hold_take(cache, near->place, &value);
-            outcome = hold == NULL ? NEAR_NO_MEMORY : NEAR_SAID;
+            bool again;
+            hold = pc_cache_hold_near(op, near->place, &value, &again);
+            outcome = again ? NEAR_PAUSED : hold == NULL ? NEAR_NO_MEMORY : NEAR_SAID;
         } else {
             uint8_t *into = pc_reply_reserve(
                 op->request, pc_cache_value_bytes_max(near->key.bytes, value.value_bytes));
@@ -338,7 +339,11 @@ static enum pc_serve say_window(struct window *window)
             return fail_line(op, PC_MEMCACHED_SAY_NO_MEMORY_GET);
         }
     }
-    for (unsigned i = 0; i < window->key_count; i++) {
+    for (unsigned i = op->next_key; i < window->key_count; i++) {
+        if (window->keys[i].answer == ANSWER_HELD && pc_reply_crowded(op->request)) {
+            op->next_key = (uint8_t)i;
+            return PC_AGAIN;
+        }
         if (say_key(window, &window->keys[i]) != 0) {
             drop_holds(window, i + 1);
             return PC_HANG_UP;
@@ -355,6 +360,7 @@ static enum pc_serve serve_gathered(struct pc_cache_op *op, const struct near_ke
         return fail_line(op, PC_MEMCACHED_SAY_NO_MEMORY_GET);
     }
     op->stage = STAGE_ASKED;
+    op->next_key = 0; /* of the window */
     if (!ask_groups(op->extra)) {
         return stands_alone(op) ? PC_WAITING : PC_AGAIN;
     }
@@ -374,10 +380,13 @@ static enum pc_serve serve_window(struct pc_cache_op *op, struct pc_lane *lane, 
     struct near_key keys[PC_MEMCACHED_WINDOW_KEYS];
     const bool here = looks_here(op, touches);
     const unsigned count = aim(op, keys, here && !pc_cache_of(op)->owners->mode->any_lane);
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = op->next_key; i < count; i++) {
         switch (here ? say_near(op, &keys[i], lane) : NEAR_ELSEWHERE) {
         case NEAR_SAID:
             break;
+        case NEAR_PAUSED:
+            op->next_key = (uint8_t)i;
+            return PC_AGAIN;
         case NEAR_NO_MEMORY:
             return fail_line(op, PC_MEMCACHED_SAY_NO_MEMORY_GET);
         case NEAR_NO_REPLY_ROOM:

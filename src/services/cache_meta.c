@@ -270,6 +270,9 @@ static bool mg_entered(struct pc_cache_op *op, struct pc_lane *lane, enum pc_ser
 static enum pc_serve answer_mg(struct pc_cache_op *op)
 {
     struct pc_cache_meta *meta = op->meta;
+    if (op->hold != NULL && pc_reply_crowded(op->request)) {
+        return PC_AGAIN;
+    }
     if (op->no_memory) {
         return pc_cache_say(op, op->found ? PC_MEMCACHED_SAY_NO_MEMORY_GET
                                           : PC_MEMCACHED_SAY_NO_MEMORY);

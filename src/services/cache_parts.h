@@ -145,8 +145,9 @@ struct pc_cache_op {
     uint32_t expiry;     /* in seconds of the lanes' clock */
     uint32_t next_place; /* of a question to all */
     uint32_t room_rounds;
-    uint8_t stage;  /* of whoever serves it; 0: not begun */
-    uint8_t status; /* enum pc_slice_status */
+    uint8_t stage;    /* of whoever serves it; 0: not begun */
+    uint8_t status;   /* enum pc_slice_status */
+    uint8_t next_key; /* of a line's window, where it goes on after a pause */
     bool found;
     bool marked;          /* mg: the look-up has left its traces, and is to be counted still */
     bool no_memory;       /* the value was there and could not be sent */
@@ -365,6 +366,12 @@ static inline bool pc_cache_tells_cas(uint8_t verb)
  * In the slice. */
 size_t pc_cache_value_print(const struct pc_cache *cache, uint8_t *into, const void *key,
                             uint32_t key_bytes, struct pc_value *value, bool with_cas);
+
+/* The same for a request that may come back: *out_again says that it is to, since earlier replies
+ * have to leave first, or others' values; the read is not counted then.  In the slice, on the
+ * connection's lane. */
+struct pc_cache_hold *pc_cache_hold_near(struct pc_cache_op *op, unsigned place,
+                                         const struct pc_value *value, bool *out_again);
 
 /* Hold a value to send it where it lies; NULL: too much is held, or no memory.  In the slice. */
 struct pc_cache_hold *pc_cache_hold_take(struct pc_cache *cache, unsigned place,

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Two seconds for peers to read what is held, then it is said that memory is short. */
+enum { HOLD_ROUNDS_MAX = 2000, HOLD_PAUSE_NS = 1000000 };
+
 size_t pc_cache_value_print(const struct pc_cache *cache, uint8_t *into, const void *key,
                             uint32_t key_bytes, struct pc_value *value, bool with_cas)
 {
@@ -113,6 +116,27 @@ struct pc_cache_hold *pc_cache_hold_take(struct pc_cache *cache, unsigned place_
     place->holds_free = hold;
     pthread_mutex_unlock(&place->holds_lock);
     return NULL;
+}
+
+struct pc_cache_hold *pc_cache_hold_near(struct pc_cache_op *op, unsigned place,
+                                         const struct pc_value *value, bool *out_again)
+{
+    struct pc_cache *cache = pc_cache_of(op);
+    const bool crowded = pc_reply_crowded(op->request);
+    struct pc_cache_hold *hold = crowded ? NULL : pc_cache_hold_take(cache, place, value);
+    *out_again = hold == NULL && (crowded || op->room_rounds < HOLD_ROUNDS_MAX);
+    if (*out_again) {
+        const bool touches =
+            op->parsed.verb == PC_MEMCACHED_GAT || op->parsed.verb == PC_MEMCACHED_GATS;
+        uint64_t *counts = cache->places[place].counts;
+        counts[touches ? PC_COUNT_cmd_touch : PC_COUNT_cmd_get]--;
+        counts[touches ? PC_COUNT_touch_hits : PC_COUNT_get_hits]--;
+        if (!crowded) {
+            op->room_rounds++;
+            pc_request_pause(op->request, HOLD_PAUSE_NS);
+        }
+    }
+    return hold;
 }
 
 void pc_cache_hold_drop(struct pc_cache_hold *hold)

@@ -165,7 +165,9 @@ bool pc_value_hold(struct pc_slice *slice, struct pc_value *value)
     const uint32_t cap = (uint32_t)(atomic_load_explicit(&pool->limit_bytes, memory_order_relaxed) /
                                     pool->segment_bytes / PC_HOLD_SHARE);
     PC_ASSERT(!value->held);
-    if (held != 0 && held + hold_cost(pool, value->first) > cap) {
+    /* Nothing is held, or nothing more than before: then it is never too much. */
+    const uint32_t cost = held != 0 ? hold_cost(pool, value->first) : 0;
+    if (cost != 0 && held + cost > cap) {
         slice->stats.hold_refused++;
         return false;
     }

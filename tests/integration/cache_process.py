@@ -81,13 +81,14 @@ class Client:
         self.socket.sendall(data)
 
     def exactly(self, count):
-        while len(self.bytes) < count:
-            some = self.socket.recv(1 << 18)
+        data = bytearray(self.bytes[:count])
+        self.bytes = self.bytes[count:]
+        while len(data) < count:
+            some = self.socket.recv(min(count - len(data), 1 << 20))
             if not some:
-                raise AssertionError(f"closed after {self.bytes[-200:]!r}")
-            self.bytes += some
-        data, self.bytes = self.bytes[:count], self.bytes[count:]
-        return data
+                raise AssertionError(f"closed after {bytes(data[-200:])!r}")
+            data += some
+        return bytes(data)
 
     def line(self):
         while b"\r\n" not in self.bytes:

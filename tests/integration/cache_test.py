@@ -246,6 +246,64 @@ class EveryMode(unittest.TestCase):
                 client.expect(b"get k4999\r\n", b"VALUE k4999 0 10000\r\n" + data + b"\r\nEND\r\n")
 
 
+class LongValues(unittest.TestCase):
+    """Received into place, sent where they lie: memory for one copy, in pieces over segments."""
+
+    SIZE = (64 << 20) - 512  # with room for the item's header below -I
+
+    def body(self, seed):
+        return random.Random(seed).randbytes(1 << 20) * (self.SIZE >> 20) + b"t" * (self.SIZE % (1 << 20))
+
+    def test_64_mib_are_stored_and_read_several_times_at_once(self):
+        body = self.body(SEED)
+        with CacheProcess("-I", "64m", "-m", "256", "--cores", "2", "--affinity", "0") as cache:
+            with Client(cache) as client:
+                client.send(b"set long 7 0 %d\r\n" % self.SIZE)
+                client.send(body + b"\r\n")
+                self.assertEqual(client.line(), b"STORED")
+                client.send(b"get long\r\nmg long v\r\nget long none long\r\n")
+                head = b"VALUE long 7 %d\r\n" % self.SIZE
+                for begin, end in ((head, b"END\r\n"), (b"VA %d\r\n" % self.SIZE, b""),
+                                   (head, b""), (head, b"END\r\n")):
+                    self.assertEqual(client.exactly(len(begin)), begin)
+                    self.assertTrue(client.exactly(self.SIZE) == body)
+                    self.assertEqual(client.exactly(2 + len(end)), b"\r\n" + end)
+
+    def test_a_line_of_more_than_may_be_held_is_answered(self):
+        """-m 16 may hold 2 MiB at once; the line asks for 5 MB, twice, one behind the other."""
+        body = random.Random(SEED).randbytes(500000)
+        with CacheProcess("-m", "16", "--cores", "1") as cache, Client(cache) as client:
+            for number in range(10):
+                client.send(b"set k%d 0 0 %d\r\n" % (number, len(body)) + body + b"\r\n")
+                self.assertEqual(client.line(), b"STORED")
+            before = client.stats()
+            client.send((b"get " + b" ".join(b"k%d" % n for n in range(10)) + b"\r\n") * 2)
+            for number in [*range(10)] * 2:
+                self.assertEqual(client.line(), b"VALUE k%d 0 %d" % (number, len(body)))
+                self.assertTrue(client.exactly(len(body) + 2) == body + b"\r\n")
+                if number == 9:
+                    self.assertEqual(client.line(), b"END")
+            after = client.stats()
+            self.assertEqual(int(after["get_hits"]) - int(before["get_hits"]), 20)
+
+    def test_a_long_value_finds_room_among_small_ones(self):
+        """Half of all memory, full of small items: many steps of making room, others served between."""
+        with CacheProcess("-I", "30m", "-m", "64", "--cores", "1") as cache:
+            with Client(cache) as filler, Client(cache) as client, Client(cache) as other:
+                for first in range(0, 400000, 10000):
+                    filler.send(b"".join(b"set s%d 0 0 100 noreply\r\n%s\r\n" % (n, b"s" * 100)
+                                         for n in range(first, first + 10000)))
+                filler.expect(b"mn\r\n", b"MN\r\n")
+                size = 30000000
+                client.send(b"set long 0 0 %d\r\n" % size + b"l" * size + b"\r\n")
+                other.expect(b"set o 0 0 1\r\no\r\n", b"STORED\r\n")
+                self.assertEqual(client.line(), b"STORED")
+                client.send(b"get long\r\n")
+                self.assertEqual(client.line(), b"VALUE long 0 %d" % size)
+                self.assertTrue(client.exactly(size) == b"l" * size)
+                self.assertEqual(client.exactly(7), b"\r\nEND\r\n")
+
+
 class BadDays(unittest.TestCase):
     FLAGS = ("--cores", "2", "--affinity", "0")
 
