@@ -268,6 +268,9 @@ static void history_run(struct server *server, const struct pc_combination *comb
     free(client);
 }
 
+/* Over all combinations. */
+static uint64_t histories, undecided;
+
 static void combination_run(const struct pc_combination *combination, uint64_t count)
 {
     const char *only = getenv("PC_SEED");
@@ -292,10 +295,12 @@ static void combination_run(const struct pc_combination *combination, uint64_t c
     }
     print_message("%s: %" PRIu64 " histories from seed %" PRIu64 ", %" PRIu64
                   " calls of one key: %" PRIu64 " told, %" PRIu64 " quiet, %" PRIu64
-                  " cut off; %" PRIu64 " steps\n",
+                  " cut off; %" PRIu64 " steps, %" PRIu64 " keys undecided\n",
                   combination->name, count, seed, tally.calls, tally.answered, tally.untold,
-                  tally.cut, tally.steps);
+                  tally.cut, tally.steps, tally.undecided);
     assert_true(tally.answered > tally.calls / 2);
+    histories += count;
+    undecided += tally.undecided;
 }
 
 static void visit(const struct pc_combination *combination)
@@ -307,6 +312,7 @@ static void every_combination_is_linear(void **state)
 {
     (void)state;
     pc_combinations_visit(visit);
+    assert_true(undecided * 10 < histories);
 }
 
 int main(void)

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define STEP_COUNT_MAX UINT64_C(10000000)
+#define STEP_COUNT_MAX UINT64_C(2000000)
 
 enum { NOBODY = UINT16_MAX };
 
@@ -163,8 +163,11 @@ struct config {
     uint16_t at[];
 };
 
+/* What was tried last from a configuration, and what of it comes next. */
 struct frame {
-    unsigned next_client, next_branch; /* what to try when the search comes back */
+    bool any;
+    uint64_t answered;
+    unsigned client, branch;
 };
 
 struct search {
@@ -344,32 +347,59 @@ static void enter(struct search *search, struct config *config)
     search->frames[search->depth++] = (struct frame){0};
 }
 
-/* The next step not yet tried from the end of the path; false: there is none. */
+/* The client to try next: those whose calls were answered first come first, since what was never
+ * answered may also wait, or never have happened. NOBODY: all were tried. */
+static unsigned next_client(const struct search *search, const struct config *config,
+                            const struct frame *frame)
+{
+    const struct pc_linear *history = search->history;
+    const uint64_t latest = latest_asked(history, config);
+    uint64_t best_answered = PC_LINEAR_NEVER;
+    unsigned best = NOBODY;
+    for (unsigned i = 0; i < history->client_count; i++) {
+        const struct call *head = head_of(history, config, i);
+        if (head == NULL || head->asked > latest) {
+            continue;
+        }
+        const bool tried =
+            frame->any && (head->answered < frame->answered ||
+                           (head->answered == frame->answered && i <= frame->client));
+        if (!tried && (best == NOBODY || head->answered < best_answered)) {
+            best = i;
+            best_answered = head->answered;
+        }
+    }
+    return best;
+}
+
+/* Go on with the next step not yet tried from the end of the path; false: there is none. */
 static bool step(struct search *search)
 {
     struct pc_linear *history = search->history;
     struct frame *frame = &search->frames[search->depth - 1];
     const struct config *config = config_at(search, search->depth - 1);
     struct config *next = config_at(search, search->depth);
-    const uint64_t latest = latest_asked(history, config);
-    while (frame->next_client < history->client_count) {
-        const unsigned client = frame->next_client;
-        const unsigned number = frame->next_branch;
-        frame->next_branch = number == 0;
-        frame->next_client += number;
-        const struct call *head = head_of(history, config, client);
-        if (head == NULL || head->asked > latest) {
-            continue;
+    for (;;) {
+        if (!frame->any || frame->branch == 1) {
+            const unsigned client = next_client(search, config, frame);
+            if (client == NOBODY) {
+                return false;
+            }
+            *frame = (struct frame){.any = true,
+                                    .answered = head_of(history, config, client)->answered,
+                                    .client = client};
+        } else {
+            frame->branch = 1;
         }
+        const struct call *head = head_of(history, config, frame->client);
         memcpy(next, config, search->config_bytes);
-        if (branch(history, config, &head->item, number, &next->state)) {
-            next->at[client]++;
+        if (branch(history, config, &head->item, frame->branch, &next->state)) {
+            next->at[frame->client]++;
             history->steps++;
             enter(search, next);
             return true;
         }
     }
-    return false;
 }
 
 /* ---- What to say ---- */
@@ -496,7 +526,7 @@ enum pc_linear_verdict pc_linear_check(struct pc_linear *history, FILE *report)
             search.depth--;
         }
     }
-    if (verdict != PC_LINEAR_YES && report != NULL) {
+    if (verdict == PC_LINEAR_NO && report != NULL) {
         print_best(&search, report);
     }
     search_fini(&search);

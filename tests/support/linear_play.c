@@ -89,10 +89,10 @@ const char *pc_play_judge(struct pc_play *play, FILE *report)
         pc_ask_key(&play->source, i, key);
         const enum pc_linear_verdict verdict = pc_linear_check(play->keys[i], report);
         play->tally.steps += pc_linear_steps(play->keys[i]);
-        if (verdict != PC_LINEAR_YES) {
-            snprintf(play->trouble, sizeof(play->trouble), "%u calls on key %s %s",
-                     pc_linear_count(play->keys[i]), key,
-                     verdict == PC_LINEAR_NO ? "are not linear" : "take too long to judge");
+        play->tally.undecided += verdict == PC_LINEAR_GAVE_UP;
+        if (verdict == PC_LINEAR_NO) {
+            snprintf(play->trouble, sizeof(play->trouble), "%u calls on key %s are not linear",
+                     pc_linear_count(play->keys[i]), key);
         }
     }
     return play->trouble[0] != '\0' ? play->trouble : NULL;
@@ -105,6 +105,7 @@ void pc_play_tally(const struct pc_play *play, struct pc_play_tally *tally)
     tally->untold += play->tally.untold;
     tally->cut += play->tally.cut;
     tally->beside += play->tally.beside;
+    tally->undecided += play->tally.undecided;
     tally->steps += play->tally.steps;
 }
 

@@ -40,6 +40,7 @@ struct pc_play_tally {
     uint64_t calls, answered, untold, cut; /* calls of one key: told, quiet, never answered */
     uint64_t beside; /* what others asked or were told while a call was under way, over all calls */
     uint64_t steps;  /* of the search */
+    uint64_t undecided; /* keys whose search was given up: too many calls without an answer */
 };
 
 /* Adds to `tally`. */
