@@ -155,6 +155,8 @@ def main():
     parser.add_argument("--rate", type=int, default=15000)
     parser.add_argument("--keys", type=int, default=100000)
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--operation", choices=OPERATIONS, help="only this one")
+    parser.add_argument("--keys-by", choices=POPULARITIES, help="only keys asked for so")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="three short rounds: does it run?")
     parser.add_argument("--out", help="append the JSON line to this file")
@@ -165,7 +167,8 @@ def main():
     arms = arms_of(program)
     cpus = set(sorted(os.sched_getaffinity(0))[:2])
     rng = random.Random(options.seed)
-    rows = {(o, p): {name: [] for name in arms} for o in OPERATIONS for p in POPULARITIES}
+    rows = {(o, p): {name: [] for name in arms} for o in OPERATIONS for p in POPULARITIES
+            if options.operation in (None, o) and options.keys_by in (None, p)}
     servers = []
     with tempfile.TemporaryDirectory() as folder:
         try:
