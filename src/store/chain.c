@@ -225,7 +225,7 @@ static bool body_fits(const struct pc_slice *slice, uint64_t bytes)
     const uint64_t limit = atomic_load_explicit(&pool->limit_bytes, memory_order_relaxed);
     const uint64_t chunks = bytes / pool->segment_bytes + 2;
     const uint64_t present = atomic_load_explicit(&pool->body_count, memory_order_relaxed);
-    return (present + chunks) * pool->segment_bytes <= limit / PC_BODY_SHARE;
+    return present == 0 || (present + chunks) * pool->segment_bytes <= limit / PC_BODY_SHARE;
 }
 
 enum pc_slice_status pc_slice_reserve(struct pc_slice *slice, const struct pc_key *key,

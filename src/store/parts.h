@@ -31,7 +31,7 @@ enum {
     PC_CHUNK_BYTES_MIN = 1024, /* a smaller end of a segment is left unused */
     PC_HOLD_SHARE = 8,         /* of the pool: segments with sends, or one value */
     PC_READY_SPARE = 1,        /* ready segments that only eviction may open, for what it keeps */
-    PC_BODY_SHARE = 2,         /* of the pool: bodies on their way in */
+    PC_BODY_SHARE = 2,         /* of the pool: bodies on their way in, or one body */
 };
 
 /* One place where entries are appended. Streams 2g and 2g + 1 are those of group g: for what is

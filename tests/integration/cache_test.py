@@ -288,13 +288,13 @@ class LongValues(unittest.TestCase):
 
     def test_a_long_value_finds_room_among_small_ones(self):
         """Half of all memory, full of small items: many steps of making room, others served between."""
-        with CacheProcess("-I", "30m", "-m", "64", "--cores", "1") as cache:
+        with CacheProcess("-I", "32m", "-m", "64", "--cores", "1") as cache:
             with Client(cache) as filler, Client(cache) as client, Client(cache) as other:
                 for first in range(0, 400000, 10000):
                     filler.send(b"".join(b"set s%d 0 0 100 noreply\r\n%s\r\n" % (n, b"s" * 100)
                                          for n in range(first, first + 10000)))
                 filler.expect(b"mn\r\n", b"MN\r\n")
-                size = 30000000
+                size = (32 << 20) - 600
                 client.send(b"set long 0 0 %d\r\n" % size + b"l" * size + b"\r\n")
                 other.expect(b"set o 0 0 1\r\no\r\n", b"STORED\r\n")
                 self.assertEqual(client.line(), b"STORED")
