@@ -231,8 +231,12 @@ static void a_lost_update_is_found(void **state)
     find(PC_BUG_LOST_UPDATE, "lost update", "shared", false);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    /* Some of the cases: a pattern of their names. */
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
     undecided =
         mmap(NULL, sizeof(*undecided), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (undecided == MAP_FAILED) {

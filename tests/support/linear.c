@@ -14,7 +14,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define STEP_COUNT_MAX UINT64_C(2000000)
+#define STEP_COUNT_MAX UINT64_C(10000000)
 
 enum { NOBODY = UINT16_MAX };
 

@@ -93,7 +93,7 @@ enum pc_linear_verdict {
 
 struct pc_linear_config {
     bool vanishes;           /* the item may go by itself at any time: eviction */
-    uint64_t step_count_max; /* 0: two million */
+    uint64_t step_count_max; /* 0: ten million */
 };
 
 struct pc_linear;
