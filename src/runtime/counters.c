@@ -118,12 +118,14 @@ const char *pc_counters_help(unsigned index)
 static void print_counter(struct pc_counters *const *blocks, unsigned block_count,
                           const struct row *row, pc_counters_emit_fn *emit, void *ctx)
 {
-    char line[2048];
+    /* 24: a comma, 20 digits and some room; a name and its sum need less than 128. */
+    char line[128 + PC_COUNTERS_EACH_MAX * 24];
     uint64_t total = sum(blocks, block_count, row->offset);
     int used = snprintf(line, sizeof(line), "counter=%s sum=%" PRIu64, row->name, total);
     const char *before = " each=";
-    /* Shares of nothing say nothing; 24: a comma, 20 digits and room for the final zero. */
-    for (unsigned i = 0; total != 0 && i < block_count && used < (int)sizeof(line) - 24; i++) {
+    /* Shares of nothing say nothing, and nobody reads a thousand of them. */
+    const bool tells = total != 0 && block_count <= PC_COUNTERS_EACH_MAX;
+    for (unsigned i = 0; tells && i < block_count; i++) {
         if (blocks[i] != NULL) {
             used += snprintf(line + used, sizeof(line) - (size_t)used, "%s%" PRIu64, before,
                              load(blocks[i], row->offset));

@@ -98,6 +98,9 @@ const char *pc_counters_help(unsigned index);
 /* Gets one line, without a newline, that lives until it returns. */
 typedef void pc_counters_emit_fn(void *ctx, const char *line);
 
+/* Up to so many blocks, each one's share is said. */
+enum { PC_COUNTERS_EACH_MAX = 64 };
+
 /* Say all in logfmt, a line each: counters with their sum and each block's share, then the
  * histograms of all blocks together. -ENOMEM: the counters only.  Core: peek; allocates. */
 int pc_counters_print(struct pc_counters *const *blocks, unsigned block_count,
