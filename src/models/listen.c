@@ -83,15 +83,24 @@ static int learn_port(struct pc_runtime *runtime, struct pc_address *address, in
     return outcome;
 }
 
+/* Who may use it is settled before it listens: until then nobody can connect. */
 static int open_local(struct pc_runtime *runtime, struct pc_address *address, int *out_fd)
 {
     const struct pc_kernel *kernel = runtime->kernel;
     remove_stale(runtime, address);
-    int outcome = open_one(runtime, address, 0, false, out_fd);
-    if (outcome == 0 && address->local.sun_path[0] != '\0') {
+    int fd;
+    int outcome = pc_listener_bind(kernel, &address->generic, address->bytes, false, &fd);
+    if (outcome < 0) {
+        return outcome;
+    }
+    if (address->local.sun_path[0] != '\0') {
         mode_t mode = address->unix_mode != 0 ? address->unix_mode : runtime->config.unix_mode;
         outcome = kernel->chmod(kernel, address->local.sun_path, mode);
     }
+    if (outcome == 0) {
+        outcome = kernel->listen(kernel, fd, (int)runtime->config.backlog_count);
+    }
+    *out_fd = fd; /* also in trouble: pc_listen_close has the rest */
     return outcome;
 }
 

@@ -91,8 +91,8 @@ static int tcp_options(const struct pc_kernel *kernel, int fd, bool group)
     return outcome;
 }
 
-int pc_listener_socket(const struct pc_kernel *kernel, const struct sockaddr *address,
-                       socklen_t bytes, unsigned backlog_count, bool group, int *out_fd)
+int pc_listener_bind(const struct pc_kernel *kernel, const struct sockaddr *address,
+                     socklen_t bytes, bool group, int *out_fd)
 {
     int fd =
         kernel->socket(kernel, address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -108,11 +108,25 @@ int pc_listener_socket(const struct pc_kernel *kernel, const struct sockaddr *ad
     if (outcome == 0) {
         outcome = kernel->bind(kernel, fd, address, bytes);
     }
-    if (outcome == 0) {
-        outcome = kernel->listen(kernel, fd, (int)backlog_count);
-    }
     if (outcome < 0) {
         (void)kernel->close(kernel, fd); /* the first trouble is the one to tell */
+        return outcome;
+    }
+    *out_fd = fd;
+    return 0;
+}
+
+int pc_listener_socket(const struct pc_kernel *kernel, const struct sockaddr *address,
+                       socklen_t bytes, unsigned backlog_count, bool group, int *out_fd)
+{
+    int fd;
+    int outcome = pc_listener_bind(kernel, address, bytes, group, &fd);
+    if (outcome < 0) {
+        return outcome;
+    }
+    outcome = kernel->listen(kernel, fd, (int)backlog_count);
+    if (outcome < 0) {
+        (void)kernel->close(kernel, fd); /* as above */
         return outcome;
     }
     *out_fd = fd;

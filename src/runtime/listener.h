@@ -26,7 +26,12 @@ struct pc_listener {
     bool paused;
 };
 
-/* Open a listening socket for `address` (see address.h). `group`: several will listen there.
+/* Open a socket at `address` (see address.h) that does not listen yet. `group`: several will be
+ * there.  Core: boot. */
+int pc_listener_bind(const struct pc_kernel *kernel, const struct sockaddr *address,
+                     socklen_t bytes, bool group, int *out_fd);
+
+/* Open a listening socket for `address`. `group`: several will listen there.
  * Core: boot. */
 int pc_listener_socket(const struct pc_kernel *kernel, const struct sockaddr *address,
                        socklen_t bytes, unsigned backlog_count, bool group, int *out_fd);
