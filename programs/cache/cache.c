@@ -30,7 +30,7 @@ struct settings {
         *accept;
     struct pc_option_list listen;
     uint64_t port, udp_port, memory_megabytes, connections, cores, workers, value_bytes, backlog;
-    uint64_t idle_ns, drain_ns;
+    uint64_t idle_ns, send_ns, drain_ns;
     int affinity;
     bool shutdown_allowed, flush_refused, daemon, verbose, version, help;
 };
@@ -249,6 +249,7 @@ static int make_runtime(const struct settings *settings, const struct plan *plan
         .backlog_count = (unsigned)settings->backlog,
         .unix_mode = plan->unix_mode,
         .idle_ns = settings->idle_ns,
+        .send_ns = settings->send_ns,
         .drain_ns = settings->drain_ns,
         /* Long values lie in the store while they are sent: one more than the usual is queued. */
         .reply_bytes_max = (UINT64_C(64) << 20) + settings->value_bytes,

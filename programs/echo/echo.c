@@ -16,7 +16,7 @@
 struct settings {
     const char *host, *model, *poller, *accept;
     struct pc_option_list listen;
-    uint64_t port, cores, workers, connections, body_bytes, idle_ns, drain_ns;
+    uint64_t port, cores, workers, connections, body_bytes, idle_ns, send_ns, drain_ns;
     int affinity;
     bool work, help;
 };
@@ -98,6 +98,7 @@ static int run(const struct settings *settings)
         .accept_by_hash = settings->accept != NULL && strcmp(settings->accept, "hash") == 0,
         .connection_count_max = (unsigned)settings->connections,
         .idle_ns = settings->idle_ns,
+        .send_ns = settings->send_ns,
         .drain_ns = settings->drain_ns,
         .log = log,
         .emit = pc_serve_emit,

@@ -125,6 +125,17 @@ class Models(unittest.TestCase):
                         self.assertLess(echo.resident_bytes(), 100 << 20)
                     self.assertEqual(other.ask(b"quick"), b"quick")
 
+    def test_a_peer_that_never_reads_is_closed_in_the_end(self):
+        for model in MODELS:
+            with self.echo(model, "--send-seconds", "1") as echo:
+                with Peer(echo) as deaf, Peer(echo) as other:
+                    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                        fill(deaf, lambda other=other: self.assertEqual(other.ask(b"quick"), b"quick"))
+                    wait_until(lambda: echo.count("timeouts_send") == 1)
+                    wait_until(lambda: echo.count("closed") == 1)
+                    # It has done nothing for longer than that: who owes nothing may be silent.
+                    self.assertEqual(other.ask(b"quick"), b"quick")
+
     def test_a_deep_pipeline_is_answered_in_bounded_memory_beside_others(self):
         count, batch = (1000000 if PLAIN else 50000), 10000
         for model in MODELS:
