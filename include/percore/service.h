@@ -239,7 +239,8 @@ bool pc_request_gone(const struct pc_request *);
  * same. */
 void *pc_request_extra(struct pc_request *, size_t bytes);
 
-/* Lane: this one. */
+/* Lane: this one. A timer armed in place_open fires on that place's lane; it may be disarmed there
+ * (place_step, or when it fires), and in place_close, when all timers of all lanes have been. */
 void pc_timer_arm(struct pc_timer *, struct pc_lane *, uint64_t delay_ns);
 void pc_timer_disarm(struct pc_timer *);
 

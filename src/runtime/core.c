@@ -585,6 +585,7 @@ void pc_core_destroy(struct pc_core *core)
     if (core == NULL) {
         return;
     }
+    pc_lane_fini(&core->lane); /* before those whose timers may be armed */
     for (uint32_t i = 0; i < core->conn_count; i++) {
         free(core->conns[i]);
     }
@@ -599,7 +600,6 @@ void pc_core_destroy(struct pc_core *core)
     if (core->beat_fd >= 0) {
         (void)core->lane.kernel->close(core->lane.kernel, core->beat_fd); /* nothing was written */
     }
-    pc_lane_fini(&core->lane);
     pc_mailbox_destroy(core->mailbox);
     if (core->poller != NULL) {
         core->poller->ops->destroy(core->poller);

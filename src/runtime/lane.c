@@ -34,6 +34,7 @@ void pc_lane_fini(struct pc_lane *lane)
         pc_block_give_back(&lane->blocks, lane->landing);
         lane->landing = NULL;
     }
+    pc_wheel_fini(&lane->wheel);
     pc_slots_free(lane, 0);
     pc_block_pool_fini(&lane->blocks);
 }

@@ -161,6 +161,26 @@ void pc_timer_disarm(struct pc_timer *timer)
     }
 }
 
+static void list_clear(struct pc_timer **head)
+{
+    while (*head != NULL) {
+        list_remove(*head);
+    }
+}
+
+void pc_wheel_fini(struct pc_wheel *wheel)
+{
+    for (unsigned level = 0; level < PC_WHEEL_LEVELS; level++) {
+        for (unsigned slot = 0; slot < PC_WHEEL_SLOTS; slot++) {
+            list_clear(&wheel->slots[level][slot]);
+        }
+    }
+    list_clear(&wheel->far);
+    list_clear(&wheel->firing);
+    list_clear(&wheel->moving);
+    list_clear(&wheel->late);
+}
+
 unsigned pc_wheel_advance(struct pc_wheel *wheel, uint64_t now_ns, struct pc_lane *lane,
                           unsigned budget)
 {

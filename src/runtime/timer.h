@@ -46,6 +46,9 @@ struct pc_wheel {
 
 void pc_wheel_init(struct pc_wheel *wheel, uint64_t now_ns);
 
+/* Disarm all; a timer that outlives the wheel may be disarmed later.  Core: owner. */
+void pc_wheel_fini(struct pc_wheel *wheel);
+
 /* Fire `timer` at `due_ns`; if it was armed, only then. A due time in the past is due at the next
  * advance; one that fires and arms itself so again runs at most twice in one advance.
  * Core: owner. */

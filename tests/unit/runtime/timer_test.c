@@ -110,6 +110,29 @@ static void rearm_moves_and_disarm_forgets(void **state)
     assert_int_equal(second.fired_count, 0);
 }
 
+static void a_wheel_that_goes_leaves_no_timer_armed(void **state)
+{
+    static const uint64_t due_ns[] = {0, 1 * MS, 70 * MS, 5 * SECOND, DAY, 400 * DAY};
+    struct counted counted[PC_COUNT_OF(due_ns)];
+    {
+        struct pc_wheel wheel;
+        struct pc_lane lane = {0};
+        pc_wheel_init(&wheel, 0);
+        for (unsigned i = 0; i < PC_COUNT_OF(due_ns); i++) {
+            counted[i] = (struct counted){.timer.fire = count_fire};
+            pc_wheel_arm(&wheel, &counted[i].timer, due_ns[i]);
+        }
+        /* One is on its way down, one is late. */
+        (void)pc_wheel_advance(&wheel, 69 * MS, &lane, 1);
+        pc_wheel_fini(&wheel);
+        assert_true(pc_wheel_next_ns(&wheel) == UINT64_MAX);
+    }
+    for (unsigned i = 0; i < PC_COUNT_OF(due_ns); i++) {
+        assert_false(pc_timer_armed(&counted[i].timer));
+        pc_timer_disarm(&counted[i].timer);
+    }
+}
+
 static void self_arming_for_the_past_lets_advance_end(void **state)
 {
     struct pc_wheel wheel;
@@ -247,6 +270,7 @@ int main(void)
         cmocka_unit_test(timer_is_never_early),
         cmocka_unit_test(due_time_in_the_past_fires_next_time),
         cmocka_unit_test(rearm_moves_and_disarm_forgets),
+        cmocka_unit_test(a_wheel_that_goes_leaves_no_timer_armed),
         cmocka_unit_test(self_arming_for_the_past_lets_advance_end),
         cmocka_unit_test(period_does_not_drift),
         cmocka_unit_test(idle_centuries_cost_nothing),
