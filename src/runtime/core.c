@@ -564,7 +564,8 @@ int pc_core_create(struct pc_runtime *runtime, unsigned index, const struct pc_p
     core->baton.control.kind = PC_CONTROL_BATON;
     int outcome = poller->create(runtime->kernel, &core->poller);
     if (outcome == 0) {
-        outcome = pc_mailbox_create(index, runtime->core_count, 0, &core->mailbox);
+        outcome =
+            pc_mailbox_create(index, runtime->core_count, runtime->credit_count, &core->mailbox);
     }
     if (outcome == 0) {
         outcome = places_open(core);

@@ -140,6 +140,7 @@ static const char *service_world(uint64_t seed, FILE *report)
         .worker_count = 1 + (unsigned)pc_random_below(&random, 3),
         .place_count = service_config.place_count,
         .places_lent = service_config.places_lent,
+        .few_credits = true,
         .service = pc_test_service_rows(service),
         .app = service,
         .client_count = client_count,

@@ -72,7 +72,8 @@ struct world {
     struct pc_runtime *runtime;
     struct pc_service service; /* the config's, with the world's timers at its places */
     uint64_t core_bytes_max;
-    bool spins; /* cores poll for letters before they sleep */
+    bool spins;            /* cores poll for letters before they sleep */
+    unsigned credit_count; /* of each pair of cores */
     uint64_t idle_ns, drain_ns, stop_at_ns, stop_ns, timer_ns_max;
     struct sockaddr_in address;
     struct client *clients;
@@ -595,8 +596,18 @@ static bool runtime_make(struct world *world, uint64_t seed)
         return false;
     }
     world->runtime->spins = world->spins;
+    world->runtime->credit_count = world->credit_count;
     world->address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(7000)};
     return true;
+}
+
+/* So few that calls wait for them, in half of the worlds. */
+static unsigned credits_draw(uint64_t seed)
+{
+    static const unsigned counts[] = {0, 0, 0, 0, 1, 2, 8, 16};
+    struct pc_random random;
+    pc_random_init(&random, seed ^ UINT64_C(0xc4ed17));
+    return counts[pc_random_below(&random, PC_COUNT_OF(counts))];
 }
 
 static struct world *world_make(const struct pc_world_config *config)
@@ -625,6 +636,7 @@ static struct world *world_make(const struct pc_world_config *config)
      */
     world->core_bytes_max = pc_random_below(&random, 6) == 0 ? 400 * 1024 : 0;
     world->spins = pc_random_below(&random, 2) == 0;
+    world->credit_count = config->few_credits ? credits_draw(config->seed) : 0;
     bool stops_early = pc_random_below(&random, 4) == 0 && !config->to_the_end;
     world->stop_at_ns =
         stops_early ? world->script->now_ns + pc_random_below(&random, 8000000) : PC_FOREVER;

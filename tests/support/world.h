@@ -42,8 +42,9 @@ struct pc_world_config {
     const char *model;
     unsigned core_count, worker_count, place_count;
     bool places_shared, places_lent;
-    bool to_the_end; /* the runtime is not stopped before all clients have gone */
-    bool calm;       /* a machine without bad luck: what goes wrong is the runtime's */
+    bool to_the_end;  /* the runtime is not stopped before all clients have gone */
+    bool calm;        /* a machine without bad luck: what goes wrong is the runtime's */
+    bool few_credits; /* in half of the seeds calls wait for credits */
     const struct pc_service *service;
     void *app;
     unsigned client_count, connection_count; /* clients; connections each, one after the other */
