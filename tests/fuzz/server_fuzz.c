@@ -155,6 +155,12 @@ static int machine_eventfd(const struct pc_kernel *kernel, unsigned start, int f
     return counted(machine_of(kernel), pc_kernel_linux()->eventfd(kernel, start, flags));
 }
 
+/* The kernel's timers know nothing of invented time; a core does without. */
+static int machine_timerfd(const struct pc_kernel *kernel, uint64_t period_ns)
+{
+    return -ENOSYS;
+}
+
 /* Whoever would sleep looks again at its next turn. */
 static int machine_epoll_wait(const struct pc_kernel *kernel, int epoll_fd,
                               struct epoll_event *events, int event_count_max, uint64_t timeout_ns)
@@ -186,6 +192,7 @@ static void machine_init(struct machine *machine)
     kernel->close = machine_close;
     kernel->epoll_create1 = machine_epoll_create;
     kernel->eventfd = machine_eventfd;
+    kernel->timerfd = machine_timerfd;
     kernel->epoll_wait = machine_epoll_wait;
     kernel->clock_ns = kernel->realtime_ns = kernel->thread_cpu_ns = machine_clock;
     kernel->realtime_s = machine_realtime_s;
