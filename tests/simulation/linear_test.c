@@ -150,7 +150,7 @@ static const char *linear_world(uint64_t seed, FILE *report)
 static void visit_histories(const struct pc_combination *next)
 {
     combination = *next;
-    const uint64_t count = pc_test_scale(8, 1000);
+    const uint64_t count = pc_test_scale(5, 1000);
     assert_true(pc_seeds_all_well(next->name, count, linear_world));
     histories += count;
 }
