@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define PROGRAM "percore cache"
@@ -27,11 +28,12 @@ enum { RESERVE_TIMES = 16 };
 
 struct settings {
     const char *unix_path, *unix_mode, *user, *pid_path, *model, *poller, *ownership, *lend,
-        *accept;
+        *accept, *auth_path, *protocol;
     struct pc_option_list listen;
     uint64_t port, udp_port, memory_megabytes, connections, cores, workers, value_bytes, backlog;
     uint64_t idle_ns, send_ns, drain_ns;
     int affinity;
+    bool dump_refused, watch_refused, core_dumps, license;
     bool shutdown_allowed, flush_refused, daemon, verbose, version, help;
 };
 
@@ -186,9 +188,38 @@ static int make_plan(const struct settings *settings, struct plan *plan)
 struct parts {
     struct pc_log *log;
     struct pc_owners *owners;
+    struct pc_cache_auth *auth;
     struct pc_cache *cache;
     struct pc_runtime *runtime;
 };
+
+/* As high as the system lets us: if that is nothing, there is nothing to be said. */
+static void allow_core_dumps(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_CORE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_CORE, &limit);
+    }
+}
+
+static int make_auth(const struct settings *settings, struct parts *parts)
+{
+    if (settings->auth_path == NULL) {
+        return PC_EXIT_FINE;
+    }
+    const int error = pc_cache_auth_open(settings->auth_path, &parts->auth);
+    if (error == -EINVAL) {
+        fprintf(stderr, PROGRAM ": %s must have lines of user:password, in 64 KiB at most\n",
+                settings->auth_path);
+        return PC_EXIT_USAGE;
+    }
+    if (error != 0) {
+        fprintf(stderr, PROGRAM ": cannot read %s: %s\n", settings->auth_path, strerror(-error));
+        return PC_EXIT_TROUBLE;
+    }
+    return PC_EXIT_FINE;
+}
 
 static int make_store(const struct settings *settings, const struct plan *plan, struct parts *parts)
 {
@@ -210,6 +241,8 @@ static int make_store(const struct settings *settings, const struct plan *plan, 
         .lends = plan->lends,
         .shutdown_allowed = settings->shutdown_allowed,
         .flush_refused = settings->flush_refused,
+        .dump_refused = settings->dump_refused,
+        .auth = parts->auth,
         .limit_bytes = plan->limit_bytes,
         .others_bytes = plan->others_bytes,
         .value_bytes_max = settings->value_bytes,
@@ -271,7 +304,13 @@ static int make_parts(const struct settings *settings, const struct plan *plan, 
 {
     parts->log = pc_log_create(
         &(struct pc_log_config){.level = settings->verbose ? PC_LOG_DEBUG : PC_LOG_INFO});
-    int code = make_store(settings, plan, parts);
+    if (settings->core_dumps) {
+        allow_core_dumps();
+    }
+    int code = make_auth(settings, parts);
+    if (code == PC_EXIT_FINE) {
+        code = make_store(settings, plan, parts);
+    }
     if (code == PC_EXIT_FINE) {
         code = make_runtime(settings, plan, parts);
     }
@@ -293,6 +332,7 @@ static void take_apart(struct parts *parts, const char *pid_path)
     }
     pc_cache_destroy(parts->cache);
     pc_owners_destroy(parts->owners);
+    pc_cache_auth_close(parts->auth);
     pc_log_destroy(parts->log);
 }
 
@@ -366,6 +406,11 @@ int pc_command_cache(int argc, char **argv)
     }
     if (settings.version) {
         printf("percore %s (memcached " PC_CACHE_VERSION ")\n", PC_VERSION);
+        return PC_EXIT_FINE;
+    }
+    if (settings.license) {
+        printf("percore is under the Apache License, version 2.0: "
+               "https://www.apache.org/licenses/LICENSE-2.0\n");
         return PC_EXIT_FINE;
     }
     if (first < argc) {

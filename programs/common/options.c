@@ -15,7 +15,7 @@
 
 static bool takes_argument(const struct pc_option *row)
 {
-    return row->kind != PC_OPTION_FLAG;
+    return row->kind == PC_OPTION_REFUSED ? row->argument != NULL : row->kind != PC_OPTION_FLAG;
 }
 
 /* ---- Messages ---- */
@@ -136,6 +136,9 @@ static bool store(const struct pc_options *options, const struct pc_option *row,
     case PC_OPTION_FLAG:
         *(bool *)member = true;
         return true;
+    case PC_OPTION_REFUSED:
+        fprintf(stderr, "%s: %s is not taken: %s\n", options->program, what, row->help);
+        return false;
     case PC_OPTION_SWITCH:
         if (strcmp(text, "0") != 0 && strcmp(text, "1") != 0) {
             fprintf(stderr, "%s: bad value '%s' for %s (legal: 0, 1)\n", options->program, text,

@@ -21,6 +21,7 @@ enum pc_option_kind {
     PC_OPTION_BYTES,   /* uint64_t; k, m, g may follow */
     PC_OPTION_SECONDS, /* uint64_t nanoseconds; decimals allowed */
     PC_OPTION_LIST,    /* struct pc_option_list: may be given often */
+    PC_OPTION_REFUSED, /* known to others; `help` says why not here, or what to use instead */
 };
 
 /* Texts in the order given. */

@@ -197,6 +197,10 @@ static enum pc_serve serve(struct pc_request *request, struct pc_lane *lane)
 {
     struct pc_cache_op *op = request->scratch;
     const struct pc_memcached_request *parsed = &op->parsed;
+    if (PC_UNLIKELY(pc_cache_of(op)->settings.auth != NULL) &&
+        !((struct pc_cache_session *)request->session)->let_in) {
+        return pc_cache_serve_auth(op);
+    }
     if (PC_UNLIKELY(parsed->verb == PC_MEMCACHED_BINARY)) {
         return pc_cache_serve_binary(op, lane);
     }

@@ -15,6 +15,7 @@
 #include <percore/service.h>
 
 struct pc_cache;
+struct pc_cache_auth;
 struct pc_owners;
 
 /* What `version` says. Clients choose what they may ask for by it, so it names the memcached whose
@@ -27,6 +28,7 @@ struct pc_cache_settings {
     bool shutdown_allowed;         /* -A */
     bool flush_refused;            /* -F */
     bool dump_refused;             /* -X */
+    struct pc_cache_auth *auth;    /* -Y; NULL: everybody is let in. Kept, outlives the cache */
     uint64_t limit_bytes;          /* -m */
     uint64_t others_bytes;         /* of it, for what is not the store's; a quarter at most */
     uint64_t value_bytes_max;      /* -I */
@@ -45,6 +47,13 @@ static inline uint64_t pc_cache_store_bytes(uint64_t limit_bytes, uint64_t other
 {
     return limit_bytes - (others_bytes < limit_bytes / 4 ? others_bytes : limit_bytes / 4);
 }
+
+/* Read who is let in: lines of user:password. -EINVAL: it is not that, or over 64 KiB; or what the
+ * system says.  Core: boot. */
+int pc_cache_auth_open(const char *path, struct pc_cache_auth **out_auth);
+
+/* NULL is allowed.  Core: boot. */
+void pc_cache_auth_close(struct pc_cache_auth *auth);
 
 /* -ENOMEM.  Core: boot. */
 int pc_cache_create(const struct pc_cache_settings *settings, struct pc_cache **out_cache);

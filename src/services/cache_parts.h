@@ -15,6 +15,7 @@
  *   cache_pages.c  the pages of stats; cache_conns.c the one of connections
  *   cache_admin.c  lru, lru_crawler, slabs, cache_memlimit
  *   cache_dump.c   lru_crawler metadump and mgdump
+ *   cache_auth.c   who is let in, with -Y
  *   cache_value.c  values on their way out: printed, or held and sent where they lie
  */
 #ifndef PC_SERVICES_CACHE_PARTS_H
@@ -109,6 +110,7 @@ struct pc_cache {
     _Atomic uint64_t reads_reset[4];
     uint64_t started_realtime_s;
     struct pc_cache_knobs knobs;
+    _Atomic uint64_t auth_attempts, auth_failures; /* any lane, relaxed: only told */
     _Atomic uint64_t crawls, dumps; /* begun; and dumps under way. Any lane, relaxed: only told */
     _Atomic uint64_t limit_bytes;   /* -m, or what cache_memlimit said since */
 };
@@ -117,6 +119,7 @@ struct pc_cache {
 struct pc_cache_session {
     struct pc_memcached_line line;
     bool line_failed; /* an earlier window of this line ended in an error */
+    bool let_in;      /* serve's: it said a line of -Y */
 };
 
 /* What meta requests carry beyond others, in the request's extra block. */
@@ -162,6 +165,16 @@ struct pc_cache_op {
 static inline uint64_t pc_cache_limit_bytes(const struct pc_cache *cache)
 {
     return atomic_load_explicit(&cache->limit_bytes, memory_order_relaxed);
+}
+
+static inline uint64_t pc_cache_auth_attempts(const struct pc_cache *cache)
+{
+    return atomic_load_explicit(&cache->auth_attempts, memory_order_relaxed);
+}
+
+static inline uint64_t pc_cache_auth_failures(const struct pc_cache *cache)
+{
+    return atomic_load_explicit(&cache->auth_failures, memory_order_relaxed);
 }
 
 static inline uint64_t pc_cache_crawls(const struct pc_cache *cache)
@@ -260,6 +273,7 @@ enum pc_serve pc_cache_serve_stats(struct pc_cache_op *op, struct pc_lane *lane)
  * of all items. */
 enum pc_serve pc_cache_serve_dump(struct pc_cache_op *op, bool keys_only, bool understood,
                                   bool has_ours, struct pc_lane *lane);
+enum pc_serve pc_cache_serve_auth(struct pc_cache_op *op);
 enum pc_serve pc_cache_serve_admin(struct pc_cache_op *op, struct pc_lane *lane);
 
 /* stats hotkeys: take the room for it (false: no memory); then serve until it is done. */

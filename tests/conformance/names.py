@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """names: docs/compatibility.md has a row for every name that memcached prints.
 
-Goal: whoever moves from memcached finds each statistic in the table, and what the table says of it is
-so. Method: both servers are asked for their pages; a name that memcached prints stands in the first
+Goal: whoever moves from memcached finds each statistic and each flag in the table, and what the table
+says of it is so. Method: both servers are asked for their pages; a name that memcached prints stands in the first
 cell of a row, percore prints it unless that row says that it is not printed, and what percore prints
 beyond has a row too.
 """
 import os
 import re
+import shutil
+import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -75,6 +77,27 @@ def check_verdicts(all_rows):
             if verdict in ("different", "absent") and not why]
 
 
+def flags_of_memcached():
+    """Letters, and the words that -o takes, of `memcached -h`."""
+    text = subprocess.run([shutil.which("memcached"), "-h"], capture_output=True, text=True, check=True).stdout
+    letters = set(re.findall(r"^(-\w+)[ ,]", text, re.M))
+    return letters, set(re.findall(r"^ +- ([a-z_]+):", text, re.M)) - {"idle_timeout"}
+
+
+def check_flags(all_rows):
+    """Each flag has a row and is known to percore, to be taken or refused."""
+    letters, words = flags_of_memcached()
+    said = " ".join(first for first, _, _ in all_rows if first.startswith("`-"))
+    told = re.findall(r"-\w+", said)
+    extended = " ".join(why for first, _, why in all_rows if first == "`-o`")
+    done = subprocess.run([os.environ["PERCORE"], "cache", "--help"], capture_output=True, text=True, check=True)
+    known = set(re.findall(r"^  (-\w)", done.stdout, re.M))
+    print(f"{len(letters)} flags, {len(words)} words of -o")
+    return ([f"no row for {letter}" for letter in letters if letter not in told] +
+            [f"percore does not know {letter}" for letter in letters if letter[:2] not in known] +
+            [f"no row for -o {word}" for word in words if word not in re.findall(r"[a-z_]+", extended)])
+
+
 def main():
     all_rows = list(rows())
     table = told_of(all_rows)
@@ -88,6 +111,7 @@ def main():
                 reference, ours = names_of(address, page), names_of(cache.address, page)
                 print(f"stats {page}: {len(reference)} names of memcached, {len(ours)} of percore")
                 troubles += check_page(page, reference, ours, table)
+        troubles += check_flags(all_rows)
     for trouble in troubles:
         print(trouble)
     return 1 if troubles else 0

@@ -57,6 +57,24 @@ class Refusals(unittest.TestCase):
         self.refused(2, r"word 'x'", "x")
         self.refused(2, r"--unix-mask.*octal", "-s", "/x", "-a", "9")
 
+    def test_flags_of_memcached_that_are_not_taken_say_what_to_use(self):
+        for flags, words in [(["-M"], "larger -m"), (["-k"], "swapping"), (["-f", "1.1"], "slab classes"),
+                             (["-n", "48"], "slab classes"), (["-L"], "large pages"), (["-D", ":"], "hotkeys"),
+                             (["-R", "20"], "turn"), (["-C"], "cas"), (["-S"], "-Y"), (["-e", "/x"], "outlives"),
+                             (["-Z"], "TLS"), (["-N", "2"], "--accept"), (["-o", "modern"], "--idle-seconds"),
+                             (["--extended", "modern"], "--idle-seconds"), (["-B", "ascii"], "auto")]:
+            self.refused(2, re.escape(words), *flags)
+
+    def test_a_file_that_lets_nobody_in(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".auth") as file:
+            for text in ("", "no colon\n", ":password\n", "a b:password\n", "x" * 70000):
+                file.seek(0)
+                file.truncate()
+                file.write(text)
+                file.flush()
+                self.refused(2, "user:password", "-Y", file.name, "-p", "0", *user_flags())
+        self.refused(1, "cannot read", "-Y", file.name, "-p", "0", *user_flags())
+
     @unittest.skipUnless(os.geteuid() == 0, "only root is told to say whom to become")
     def test_root_must_say_whom_to_become(self):
         self.refused(2, r"root.*-u", "-p", "0")
@@ -143,6 +161,39 @@ class Starts(unittest.TestCase):
     def test_flush_all_may_be_refused(self):
         with CacheProcess("-F") as cache, Client(cache) as client:
             self.assertEqual(client.ask(b"flush_all\r\n"), b"CLIENT_ERROR flush_all not allowed")
+
+    def test_dumps_may_be_refused(self):
+        with CacheProcess("-X") as cache, Client(cache) as client:
+            self.assertEqual(client.ask(b"lru_crawler metadump all\r\n"), b"ERROR metadump not allowed")
+            self.assertEqual(client.ask(b"lru_crawler mgdump all\r\n"), b"ERROR key dump not allowed")
+            self.assertEqual(client.stats(b"settings")["dump_enabled"], "no")
+
+    def test_only_who_knows_a_line_is_let_in(self):
+        stranger = b"CLIENT_ERROR unauthenticated\r\n"
+        with tempfile.NamedTemporaryFile("w", suffix=".auth") as file:
+            file.write("foo:bar\nbaz:two words")
+            file.flush()
+            for flags in ["--cores", "2", "--affinity", "0"], ["--model", "thread-per-connection"]:
+                with self.subTest(flags=flags), CacheProcess("-Y", file.name, *flags) as cache:
+                    with Client(cache) as client:
+                        client.expect(b"get a\r\nversion\r\nmg a v\r\nquit\r\n", stranger * 4)
+                        client.expect(b"get " + b"k " * 200 + b"\r\nadd a 0 0 1\r\nx\r\nmn\r\n", stranger * 3)
+                        client.expect(b"set x 0 0 2\r\nhi\r\n", b"CLIENT_ERROR bad authentication token format\r\n")
+                        client.expect(b"set x 0 0 20000\r\n" + b"x" * 20000 + b"\r\n",
+                                      b"CLIENT_ERROR auth token too long\r\n")
+                        failure = b"CLIENT_ERROR authentication failure\r\n"
+                        for said in (b"foo ba1", b"foo ba", b"foo barr", b"foo two words", b" "):
+                            client.expect(b"set x 0 0 %d noreply\r\n%s\r\n" % (len(said), said), failure)
+                        client.expect(b"set x 0 0 7\r\nfoo bar\r\nget x\r\n", b"STORED\r\nEND\r\n")
+                        stats = client.stats()
+                        self.assertEqual((stats["auth_cmds"], stats["auth_errors"]), ("6", "5"))
+                        self.assertEqual(client.stats(b"settings")["auth_enabled_ascii"], "yes")
+                    with Client(cache) as client:
+                        client.expect(b"get x\r\n", stranger)
+                        client.expect(b"set y 0 0 13\r\nbaz two words\r\nmn\r\n", b"STORED\r\nMN\r\n")
+                    with Client(cache) as client:
+                        client.send(b"\x80\x0a" + bytes(22))
+                        self.assertTrue(client.closed())
 
     def test_item_size(self):
         with CacheProcess("-I", "2k") as cache, Client(cache) as client:
