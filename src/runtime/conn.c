@@ -89,15 +89,13 @@ static void conn_arm(struct pc_conn *conn, uint64_t limit_ns)
     }
 }
 
-/* A request pauses: run again when it is time, in the next turn if that is so near. One whose time
- * has come and that did not go on waits for something else. */
+/* A request pauses: run again when it is time. One whose time has come and that did not go on waits
+ * for something else. */
 static void conn_pause(struct pc_conn *conn)
 {
     const struct pc_lane *lane = &conn->core->lane;
     const uint64_t until_ns = pc_exchange_pause_ns(&conn->exchange);
-    if (until_ns == lane->now_ns + 1) {
-        pc_conn_wake(conn);
-    } else if (until_ns > lane->now_ns) {
+    if (until_ns > lane->now_ns) {
         conn_arm(conn, until_ns - lane->now_ns);
     }
 }

@@ -375,7 +375,7 @@ static void slot_outcome(struct pc_exchange *exchange, struct pc_slot *slot, str
             }
             break;
         case PC_AGAIN:
-            if (!again_ready(exchange, slot)) {
+            if ((slot->pause_ns != 0 && !exchange->mute) || !again_ready(exchange, slot)) {
                 slot->state = PC_SLOT_AGAIN;
                 exchange->again_count++;
                 return;

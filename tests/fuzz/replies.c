@@ -42,6 +42,11 @@ static const struct {
     {"VERSION", PHRASE},
     {"SERVER_ERROR: shutdown not enabled", ALONE},
     {"STAT", PHRASE},
+    {"BADCLASS", PHRASE},
+    {"NOSPARE", PHRASE},
+    {"SAME", PHRASE},
+    {"MEMLIMIT_TOO_SMALL", PHRASE},
+    {"MEMLIMIT_ADJUST_FAILED", PHRASE},
 };
 
 void pc_replies_init(struct pc_replies *replies)
@@ -167,6 +172,11 @@ static int read_text(struct pc_replies *replies, const uint8_t *end)
     const size_t count = (size_t)(stop - line);
     if (begins(line, count, "VALUE ") || begins(line, count, "VA ")) {
         return read_value(replies, count, end);
+    }
+    /* Dumps tell ages, in the order of the index; the lines of metadump end without a return. */
+    if (begins(line, count, "key=") || begins(line, count, "mg ")) {
+        replies->at = stop + 2;
+        return 1;
     }
     if (!is_known(line, count)) {
         return wrong(replies, "a line is no reply");
