@@ -100,6 +100,20 @@ static void conn_pause(struct pc_conn *conn)
     }
 }
 
+/* A core that was kept from running may not have heard yet of what the peer sent: before the peer is
+ * called idle its socket is read once more. False: that was done, and nothing came. */
+static bool conn_look(struct pc_conn *conn)
+{
+    if (conn->looked_ns == conn->active_ns) {
+        return false;
+    }
+    conn->looked_ns = conn->active_ns;
+    conn->readable = true;
+    conn_arm(conn, PC_TICK_NS);
+    pc_conn_wake(conn);
+    return true;
+}
+
 /* Deadlines move with every byte; the timer is only armed anew when it fires. */
 static void conn_deadline(struct pc_timer *timer, struct pc_lane *lane)
 {
@@ -116,13 +130,16 @@ static void conn_deadline(struct pc_timer *timer, struct pc_lane *lane)
         return;
     }
     uint64_t due_ns = conn->active_ns + limit_ns;
-    bool busy = !conn->lingering && !stuck(conn) && conn->exchange.open_count > 0 &&
-                conn->exchange.body_slot == NULL;
-    if (conn->away || busy) {
+    const bool serving = !conn->lingering && !stuck(conn);
+    const bool waits = conn->exchange.open_count > 0 && conn->exchange.body_slot == NULL;
+    if (conn->away || (serving && (waits || pc_list_linked(&conn->ready)))) {
         due_ns = lane->now_ns + limit_ns;
     }
     if (due_ns > lane->now_ns) {
         conn_arm(conn, due_ns - lane->now_ns);
+        return;
+    }
+    if (serving && conn_look(conn)) {
         return;
     }
     if (!conn->lingering) {
@@ -152,6 +169,7 @@ int pc_conn_open(struct pc_core *core, int fd)
     conn->sent_result = 0;
     conn->timer = (struct pc_timer){.fire = conn_deadline};
     conn->active_ns = core->lane.now_ns;
+    conn->looked_ns = 0;
     conn->readable = conn->end_seen = conn->blocked = conn->in_flight = conn->paused = false;
     conn->away = conn->more = conn->doomed = conn->starved = false;
     conn->lingering = conn->shut = false;
@@ -482,6 +500,7 @@ void pc_conn_returned(struct pc_conn *conn)
     conn->away = false;
     core->jobs_out--;
     conn->exchange.lane = &core->lane;
+    conn->active_ns = core->lane.now_ns; /* served until now, whatever it took */
     if (conn->doomed) {
         conn->doomed = false;
         pc_conn_cut(conn);

@@ -24,7 +24,8 @@ struct pc_conn {
     struct pc_control control;
     struct pc_core *core;
     struct pc_timer timer; /* idle, send and linger deadlines; armed when there is one */
-    uint64_t active_ns;    /* the last time bytes moved */
+    uint64_t active_ns;    /* the last time bytes moved, or a request was served */
+    uint64_t looked_ns;    /* what active_ns was when it seemed idle and was looked at again */
     int fd;
     int32_t sent_result; /* of the send in flight, reported while away */
     struct pc_handle handle;

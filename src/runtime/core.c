@@ -153,7 +153,9 @@ void pc_core_answered(struct pc_call *call)
 {
     struct pc_exchange *exchange;
     if (pc_exchange_answered(call, &exchange)) {
-        pc_conn_wake(PC_CONTAINER_OF(exchange, struct pc_conn, exchange));
+        struct pc_conn *conn = PC_CONTAINER_OF(exchange, struct pc_conn, exchange);
+        conn->active_ns = conn->core->lane.now_ns; /* its request was served until now */
+        pc_conn_wake(conn);
     }
 }
 
