@@ -6,8 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* CPU time after which a seed is endless: a planted bug may tie a list into a ring. */
+#define SEED_SECONDS_MAX 10
 
 /* So many in one child: what leaks is seen when it exits. */
 #define SEEDS_A_CHILD 500
@@ -27,6 +31,15 @@ static struct shared *shared_map(void)
     return shared;
 }
 
+/* The seed that begins now has this long before SIGVTALRM ends the child. */
+static void seed_clock_start(void)
+{
+    const struct itimerval limit = {.it_value = {.tv_sec = SEED_SECONDS_MAX}};
+    if (setitimer(ITIMER_VIRTUAL, &limit, NULL) != 0) {
+        abort();
+    }
+}
+
 /* A child that looks for a planted bug is silent, and leaves without asking what leaked. */
 __attribute__((noreturn)) static void child_run(struct shared *shared, uint64_t first,
                                                 uint64_t last, pc_seed_fn *run, bool silent)
@@ -36,6 +49,7 @@ __attribute__((noreturn)) static void child_run(struct shared *shared, uint64_t 
     }
     for (uint64_t seed = first; seed <= last; seed++) {
         shared->seed = seed;
+        seed_clock_start();
         const char *trouble = run(seed, silent ? NULL : stderr);
         if (trouble != NULL) {
             snprintf(shared->trouble, sizeof(shared->trouble), "%s", trouble);
