@@ -100,8 +100,8 @@ static void conn_pause(struct pc_conn *conn)
     }
 }
 
-/* A core that was kept from running may not have heard yet of what the peer sent: before the peer is
- * called idle its socket is read once more. False: that was done, and nothing came. */
+/* A core that was kept from running may not have heard yet of what the peer sent: before the peer
+ * is called idle its socket is read once more. False: that was done, and nothing came. */
 static bool conn_look(struct pc_conn *conn)
 {
     if (conn->looked_ns == conn->active_ns) {
