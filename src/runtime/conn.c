@@ -119,20 +119,24 @@ static void conn_deadline(struct pc_timer *timer, struct pc_lane *lane)
 {
     struct pc_conn *conn = PC_CONTAINER_OF(timer, struct pc_conn, timer);
     const struct pc_config *config = &lane->runtime->config;
-    if (PC_UNLIKELY(conn->exchange.pause_count > 0) && !conn->away) {
-        conn_pause(conn);
-        pc_conn_wake(conn); /* too early, it only looks */
-    }
     uint64_t limit_ns = conn->lingering ? PC_LINGER_NS
                         : stuck(conn)   ? config->send_ns
                                         : config->idle_ns;
+    if (conn->away) {
+        conn_arm(conn, limit_ns); /* a worker has the exchange, and with it all that may wait */
+        return;
+    }
+    if (PC_UNLIKELY(conn->exchange.pause_count > 0)) {
+        conn_pause(conn);
+        pc_conn_wake(conn); /* too early, it only looks */
+    }
     if (limit_ns == 0) {
         return;
     }
     uint64_t due_ns = conn->active_ns + limit_ns;
     const bool serving = !conn->lingering && !stuck(conn);
     const bool waits = conn->exchange.open_count > 0 && conn->exchange.body_slot == NULL;
-    if (conn->away || (serving && (waits || pc_list_linked(&conn->ready)))) {
+    if (serving && (waits || pc_list_linked(&conn->ready))) {
         due_ns = lane->now_ns + limit_ns;
     }
     if (due_ns > lane->now_ns) {
