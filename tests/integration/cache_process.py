@@ -48,6 +48,10 @@ class CacheProcess:
         peer.settimeout(START_SECONDS)
         return peer
 
+    def resident_bytes(self):
+        with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def stop(self, with_signal=signal.SIGTERM):
         """End it and return its exit code."""
         self.process.send_signal(with_signal)

@@ -24,6 +24,7 @@ MODES = [
     ("--model", "thread-per-connection"),
     ("--model", "thread-pool", "--workers", "3"),
 ]
+LONG = os.environ.get("PC_TEST_SCALE") == "long"
 SEED = int(os.environ.get("PC_TEST_SEED", "1"))
 
 
@@ -150,6 +151,31 @@ class EveryMode(unittest.TestCase):
                     thread.join()
                 if failures:
                     raise failures[0]
+                self.assertEqual(cache.stop(), 0)
+
+    def test_a_pipeline_of_millions_takes_no_memory_and_no_turns_of_others(self):
+        count, batch = (10_000_000 if LONG else 200_000), 20_000
+        for flags in (("--cores", "1"), ("--cores", "2", "--affinity", "0")):
+            with self.subTest(flags=flags), CacheProcess(*flags) as cache, \
+                    Client(cache) as deep, Client(cache) as other:
+                deep.expect(b"set k 0 0 10\r\n0123456789\r\n", b"STORED\r\n")
+                asked, told = b"get k\r\n" * batch, b"VALUE k 0 10\r\n0123456789\r\nEND\r\n"
+
+                def send():
+                    for _ in range(count // batch):
+                        deep.send(asked)
+
+                sender = threading.Thread(target=send)
+                sender.start()
+                said = told * batch
+                early = 0
+                for i in range(count // batch):
+                    self.assertEqual(deep.exactly(len(said)), said)
+                    other.expect(b"get k\r\n", told)
+                    early = cache.resident_bytes() if i == count // batch // 10 else early
+                sender.join()
+                # The replies are 320 MB where the scale is long.
+                self.assertLess(cache.resident_bytes() - early, 64 << 20)
                 self.assertEqual(cache.stop(), 0)
 
     def test_counting_by_many_loses_nothing(self):
