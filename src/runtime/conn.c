@@ -135,7 +135,9 @@ static void conn_deadline(struct pc_timer *timer, struct pc_lane *lane)
     }
     uint64_t due_ns = conn->active_ns + limit_ns;
     const bool serving = !conn->lingering && !stuck(conn);
-    const bool waits = conn->exchange.open_count > 0 && conn->exchange.body_slot == NULL;
+    /* Only of a body that is on its way does the peer owe us something while a request is open. */
+    const bool owed = conn->exchange.body_slot != NULL && pc_exchange_hungry(&conn->exchange);
+    const bool waits = conn->exchange.open_count > 0 && !owed;
     if (serving && (waits || pc_list_linked(&conn->ready))) {
         due_ns = lane->now_ns + limit_ns;
     }
