@@ -14,6 +14,7 @@
 #include "runtime/listener.h"
 
 #include <errno.h>
+#include <linux/tcp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -176,6 +177,23 @@ static void linger(struct thread_conn *conn)
            pc_lane_tick(&conn->lane) < until_ns) {}
 }
 
+/* A drain has ended our reading, not the peer's sending: a close with bytes unread would take back
+ * what is on its way out. Wait until the peer has it all. */
+static void hand_out(struct thread_conn *conn)
+{
+    const struct pc_kernel *kernel = conn->lane.kernel;
+    const uint64_t until_ns = pc_lane_tick(&conn->lane) + PC_LINGER_NS;
+    do {
+        struct tcp_info info = {0};
+        socklen_t bytes = sizeof(info);
+        if (kernel->getsockopt(kernel, conn->fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) < 0 ||
+            (info.tcpi_unacked == 0 && info.tcpi_notsent_bytes == 0)) {
+            return;
+        }
+        (void)kernel->poll(kernel, NULL, 0, PC_TICK_NS); /* only time passes */
+    } while (pc_lane_tick(&conn->lane) < until_ns);
+}
+
 static void converse(struct thread_conn *conn)
 {
     struct pc_exchange *exchange = &conn->exchange;
@@ -194,6 +212,8 @@ static void converse(struct thread_conn *conn)
         if (pc_exchange_over(exchange)) {
             if (exchange->stopped && !exchange->ended) {
                 linger(conn);
+            } else if (pc_runtime_stopping(conn->lane.runtime)) {
+                hand_out(conn);
             }
             return;
         }
