@@ -131,6 +131,12 @@ static bool link_open(struct client *client, struct link *link)
     link_shape(client, link);
     client->result->connections++;
     link->fd = socket(client->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (link->fd >= 0 && pc_random_below(&link->random, 16) == 0) {
+        /* The service's sends come up short. Before the connect: what was sent into a window that
+         * shrinks is dropped, and each drop doubles the sender's pause. */
+        int small = 4096;
+        (void)setsockopt(link->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    }
     if (link->fd < 0 ||
         connect(link->fd, (struct sockaddr *)&client->address, client->address_bytes) < 0) {
         fail_errno(client, "connect");
@@ -139,10 +145,6 @@ static bool link_open(struct client *client, struct link *link)
     int one = 1;
     /* Small cuts would each wait for an acknowledgement. */
     (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (pc_random_below(&link->random, 16) == 0) {
-        int small = 4096; /* the service's sends come up short */
-        (void)setsockopt(link->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
-    }
     return true;
 }
 
