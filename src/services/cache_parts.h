@@ -6,6 +6,7 @@
  *   cache_item.c   requests of one key
  *   cache_keys.c   lines of several keys, window by window
  *   cache_meta.c   meta requests: flags to questions and facts to answers
+ *   cache_meta_run.c  what they ask of a slice, and binary requests too
  *   cache_binary.c the binary protocol, on the questions of the meta requests
  *   cache_borrow.c requests done in a slice borrowed from a core that sleeps
  *   cache_peek.c   reads answered without their owner
@@ -256,6 +257,12 @@ enum pc_serve pc_cache_insist(struct pc_cache_op *op, pc_cache_run_fn *run, stru
 /* The second at which something of this exptime is gone: 0 never, 1 at once. */
 uint32_t pc_cache_expiry(int32_t exptime, struct pc_lane *lane);
 
+/* Seconds left until it; -1: it does not end. */
+static inline int64_t pc_cache_ttl(uint32_t expiry, uint32_t now)
+{
+    return expiry == 0 ? -1 : (int64_t)expiry - (int64_t)now;
+}
+
 /* Say a fixed line, unless the request is quiet.  Lane: the connection's. */
 enum pc_serve pc_cache_say(struct pc_cache_op *op, enum pc_memcached_reply reply);
 
@@ -301,10 +308,22 @@ struct pc_store pc_cache_meta_store(const struct pc_cache_op *op);
 void pc_cache_meta_stored(struct pc_cache_op *op, unsigned place, uint64_t cas, uint32_t now);
 enum pc_serve pc_cache_meta_say_stored(struct pc_cache_op *op);
 
-/* What the binary protocol shares with meta: the extra block, NULL where there is no memory, and
- * the functions that run in a slice. */
+/* The extra block of a meta or binary request; NULL: no memory. */
 struct pc_cache_meta *pc_cache_meta_open(struct pc_cache_op *op);
-pc_cache_run_fn pc_cache_meta_run_get, pc_cache_meta_run_delete, pc_cache_meta_run_count;
+/* What runs in the slice for both. */
+pc_cache_run_fn pc_cache_meta_run_get, pc_cache_meta_run_delete, pc_cache_meta_run_count,
+    pc_cache_meta_run_look;
+
+/* A plain mg in a slice that this lane may be in: found, printed and committed in one go. False:
+ * not there, or there is more to it, and the long way is to be taken.  Lane: the connection's. */
+bool pc_cache_meta_near(struct pc_cache_op *op, struct pc_lane *lane, enum pc_serve *out_served);
+
+/* Whether it tells of earlier reads (`h`, `l`), which peeks do not write. */
+bool pc_cache_meta_tells_reads(const struct pc_cache_op *op);
+
+/* What a mode letter of ms or ma asks for; false: it is none. */
+bool pc_cache_meta_store_mode(char letter, enum pc_store_mode *out_mode);
+bool pc_cache_meta_count_mode(char letter, bool *out_decrement);
 
 /* The forms in which the binary protocol says what the others say in lines. */
 enum pc_serve pc_cache_binary_say_stored(struct pc_cache_op *op);
