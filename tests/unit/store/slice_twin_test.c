@@ -2,12 +2,11 @@
 /*
  * Goal    Whatever is done to a slice, it answers as a naive map does, less what it evicted.
  * Method  Random operations of every kind on both, from printed seeds, with a fake clock,
- * tiny segments, values over many of them, holds, bodies, flushes, bad hashes and memory that
- *         cannot be had. PC_TEST_SCALE=long plays a hundred times as many.
+ *         tiny segments, values over many of them, holds, bodies, flushes, bad hashes and memory
+ *         that cannot be had. PC_TEST_SCALE=long plays a hundred times as many.
  */
-#include "../../fuzz/slice_twin.h"
-
 #include "scale.h"
+#include "slice_twin.h"
 
 #include "base/random.h"
 
