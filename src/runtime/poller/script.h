@@ -156,6 +156,19 @@ int pc_script_connect(struct pc_script *script, struct pc_script_socket *socket,
                       const struct sockaddr *address);
 void pc_script_close(struct pc_script *script, struct pc_script_socket *socket);
 
+/* ---- For the table of system calls ---- */
+
+/* A socket with the lowest free number; NULL: there are too many. */
+struct pc_script_socket *pc_script_socket_make(struct pc_script *script, enum pc_script_kind kind);
+int pc_script_fd(const struct pc_script *script, const struct pc_script_socket *socket);
+uint16_t pc_script_port(const struct sockaddr *address);
+size_t pc_script_pieces_bytes(const struct iovec *pieces, unsigned piece_count);
+/* The peer reads to the end; it has one. */
+void pc_script_shut_out(struct pc_script *script, struct pc_script_socket *socket);
+void pc_script_table_fill(struct pc_kernel *kernel);
+
+/* ---- For tests ---- */
+
 /* For tests that give the machine other calls to wait with: have `poller` report what becomes due
  * for an eventfd; the poller that a socket belongs to, NULL: none. */
 void pc_script_watch(struct pc_script_socket *socket, struct pc_poller *poller,
