@@ -6,6 +6,8 @@
 #include "percore_version.h"
 #include "programs/cache/addresses.h"
 #include "programs/cache/daemon.h"
+#include "programs/cache/extended.h"
+#include "programs/cache/rlimits.h"
 #include "programs/commands.h"
 #include "programs/common/options.h"
 #include "programs/common/serve.h"
@@ -18,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define PROGRAM "percore cache"
@@ -29,11 +30,11 @@ enum { RESERVE_TIMES = 16 };
 struct settings {
     const char *unix_path, *unix_mode, *user, *pid_path, *model, *poller, *ownership, *lend,
         *accept, *auth_path, *protocol;
-    struct pc_option_list listen;
+    struct pc_option_list listen, extended;
     uint64_t port, udp_port, memory_megabytes, connections, cores, workers, value_bytes, backlog;
     uint64_t idle_ns, send_ns, drain_ns;
     int affinity;
-    bool dump_refused, watch_refused, core_dumps, license;
+    bool dump_refused, watch_refused, core_dumps, license, locks_memory;
     bool shutdown_allowed, flush_refused, daemon, verbose, version, help;
 };
 
@@ -56,6 +57,7 @@ static const struct pc_options options = {
 /* What the flags say, checked and filled up with defaults. */
 struct plan {
     struct pc_addresses addresses;
+    struct pc_extended extended;
     const char *ownership;
     bool lends;
     uint64_t limit_bytes, others_bytes, store_bytes, seed;
@@ -119,11 +121,13 @@ static void share_memory(const struct settings *settings, struct plan *plan)
     plan->store_bytes = pc_cache_store_bytes(plan->limit_bytes, plan->others_bytes);
 }
 
-/* Addresses for cache_memlimit to grow into; they cost nothing until they are used. A larger memory
- * is not made of segments as small as -m chose. */
-static uint64_t reserved_bytes(uint64_t store_bytes)
+/* Addresses for cache_memlimit to grow into; they cost nothing until they are used, but those of
+ * locked memory count against its limit. A larger memory is not made of segments as small as -m
+ * chose. */
+static uint64_t reserved_bytes(const struct settings *settings, uint64_t store_bytes)
 {
-    return store_bytes <= UINT64_MAX / RESERVE_TIMES ? store_bytes * RESERVE_TIMES : store_bytes;
+    const bool reserves = !settings->locks_memory && store_bytes <= UINT64_MAX / RESERVE_TIMES;
+    return reserves ? store_bytes * RESERVE_TIMES : store_bytes;
 }
 
 static bool count_cores(const struct settings *settings, struct plan *plan)
@@ -146,7 +150,13 @@ static bool count_cores(const struct settings *settings, struct plan *plan)
 /* Returns an exit code; PC_EXIT_FINE: go on. */
 static int make_plan(const struct settings *settings, struct plan *plan)
 {
-    *plan = (struct plan){.unix_mode = 0700};
+    *plan = (struct plan){
+        .unix_mode = 0700,
+        .extended = {.tuning = pc_cache_tuning_default, .idle_ns = settings->idle_ns},
+    };
+    if (!pc_extended_read(&settings->extended, PROGRAM, &plan->extended)) {
+        return PC_EXIT_USAGE;
+    }
     if (settings->unix_mode != NULL && !read_unix_mode(settings->unix_mode, &plan->unix_mode)) {
         return PC_EXIT_USAGE;
     }
@@ -193,16 +203,6 @@ struct parts {
     struct pc_runtime *runtime;
 };
 
-/* As high as the system lets us: if that is nothing, there is nothing to be said. */
-static void allow_core_dumps(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_CORE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        (void)setrlimit(RLIMIT_CORE, &limit);
-    }
-}
-
 static int make_auth(const struct settings *settings, struct parts *parts)
 {
     if (settings->auth_path == NULL) {
@@ -227,7 +227,7 @@ static int make_store(const struct settings *settings, const struct plan *plan, 
                                                    .core_count = plan->core_count,
                                                    .limit_bytes = plan->store_bytes,
                                                    .limit_bytes_max =
-                                                       reserved_bytes(plan->store_bytes),
+                                                       reserved_bytes(settings, plan->store_bytes),
                                                    .value_bytes_max = settings->value_bytes,
                                                    .seed = plan->seed};
     int error = pc_owners_create(&owners_config, &parts->owners);
@@ -252,8 +252,9 @@ static int make_store(const struct settings *settings, const struct plan *plan, 
         .socket_path = settings->unix_path,
         .backlog_count = (unsigned)settings->backlog,
         .unix_mode = plan->unix_mode,
-        .idle_seconds = (unsigned)(settings->idle_ns / 1000000000),
+        .idle_seconds = (unsigned)(plan->extended.idle_ns / 1000000000),
         .verbosity = settings->verbose ? 1 : 0,
+        .tuning = &plan->extended.tuning,
     };
     error = pc_cache_create(&cache_settings, &parts->cache);
     if (error != 0) {
@@ -281,7 +282,7 @@ static int make_runtime(const struct settings *settings, const struct plan *plan
         .connection_count_max = (unsigned)settings->connections,
         .backlog_count = (unsigned)settings->backlog,
         .unix_mode = plan->unix_mode,
-        .idle_ns = settings->idle_ns,
+        .idle_ns = plan->extended.idle_ns,
         .send_ns = settings->send_ns,
         .drain_ns = settings->drain_ns,
         /* Long values lie in the store while they are sent: one more than the usual is queued. */
@@ -305,7 +306,10 @@ static int make_parts(const struct settings *settings, const struct plan *plan, 
     parts->log = pc_log_create(
         &(struct pc_log_config){.level = settings->verbose ? PC_LOG_DEBUG : PC_LOG_INFO});
     if (settings->core_dumps) {
-        allow_core_dumps();
+        pc_rlimits_core_files();
+    }
+    if (settings->locks_memory) {
+        pc_rlimits_locked_memory();
     }
     int code = make_auth(settings, parts);
     if (code == PC_EXIT_FINE) {
@@ -317,6 +321,9 @@ static int make_parts(const struct settings *settings, const struct plan *plan, 
     if (code == PC_EXIT_FINE && settings->user != NULL &&
         !pc_user_become(PROGRAM, settings->user)) {
         code = PC_EXIT_TROUBLE;
+    }
+    if (code == PC_EXIT_FINE && settings->locks_memory) {
+        pc_rlimits_lock_memory(PROGRAM, plan->limit_bytes * 2);
     }
     if (code == PC_EXIT_FINE && settings->pid_path != NULL &&
         !pc_pid_file_write(PROGRAM, settings->pid_path)) {

@@ -308,6 +308,40 @@ const struct pc_service pc_cache_service = {
     .place_close = place_close,
 };
 
+const struct pc_cache_tuning pc_cache_tuning_default = {
+    .hot_percent = 20,
+    .warm_percent = 40,
+    .hot_factor = 20,
+    .warm_factor = 200,
+    .segmented = 1,
+    .temporary_ttl = 61,
+    .crawler = 1,
+    .crawler_sleep_us = 100,
+    .automove = 1,
+    .automove_ratio = 80,
+    .automove_window = 30,
+};
+
+static void knobs_init(struct pc_cache_knobs *knobs, const struct pc_cache_settings *settings)
+{
+    const struct pc_cache_tuning *tuning =
+        settings->tuning != NULL ? settings->tuning : &pc_cache_tuning_default;
+    *knobs = (struct pc_cache_knobs){.verbosity = settings->verbosity,
+                                     .hot_percent = tuning->hot_percent,
+                                     .warm_percent = tuning->warm_percent,
+                                     .hot_factor = tuning->hot_factor,
+                                     .warm_factor = tuning->warm_factor,
+                                     .segmented = tuning->segmented,
+                                     .temporary = tuning->temporary,
+                                     .temporary_ttl = tuning->temporary_ttl,
+                                     .crawler = tuning->crawler,
+                                     .crawler_sleep_us = tuning->crawler_sleep_us,
+                                     .crawler_tocrawl = tuning->crawler_tocrawl,
+                                     .automove = tuning->automove,
+                                     .automove_ratio = tuning->automove_ratio,
+                                     .automove_window = tuning->automove_window};
+}
+
 int pc_cache_create(const struct pc_cache_settings *settings, struct pc_cache **out_cache)
 {
     struct pc_cache *cache = calloc(1, sizeof(*cache));
@@ -336,18 +370,7 @@ int pc_cache_create(const struct pc_cache_settings *settings, struct pc_cache **
         pthread_mutex_init(&cache->places[i].holds_lock, NULL);
         cache->places[i].pool = cache->owners->pool;
     }
-    cache->knobs = (struct pc_cache_knobs){.verbosity = settings->verbosity,
-                                           .hot_percent = 20,
-                                           .warm_percent = 40,
-                                           .hot_factor = 20,
-                                           .warm_factor = 200,
-                                           .segmented = 1,
-                                           .temporary_ttl = 61,
-                                           .crawler = 1,
-                                           .crawler_sleep_us = 100,
-                                           .automove = 1,
-                                           .automove_ratio = 80,
-                                           .automove_window = 30};
+    knobs_init(&cache->knobs, settings);
     atomic_init(&cache->limit_bytes, settings->limit_bytes);
     *out_cache = cache;
     return 0;

@@ -22,6 +22,18 @@ struct pc_owners;
  * behaviour this is; and nothing else: npm's memcached wants it to end after the third number. */
 #define PC_CACHE_VERSION "1.6.45"
 
+/* What memcached's tools set and read back; percore's eviction and upkeep have nothing to tune.
+ * Factors and ratios in hundredths. */
+struct pc_cache_tuning {
+    uint32_t hot_percent, warm_percent, hot_factor, warm_factor;
+    uint32_t segmented, temporary, temporary_ttl;
+    uint32_t crawler, crawler_sleep_us, crawler_tocrawl;
+    uint32_t automove, automove_ratio, automove_window;
+};
+
+/* As memcached has them unless told otherwise. */
+extern const struct pc_cache_tuning pc_cache_tuning_default;
+
 struct pc_cache_settings {
     struct pc_owners *owners;      /* kept; outlives the cache */
     bool lends;                    /* for stats settings */
@@ -40,6 +52,7 @@ struct pc_cache_settings {
     const char *interface;         /* for stats settings; NULL: all */
     const char *socket_path;       /* for stats settings; NULL: none */
     unsigned verbosity;            /* -v */
+    const struct pc_cache_tuning *tuning; /* -o; NULL: the default. Not kept */
 };
 
 /* The part of a limit that is left for items and their index. */

@@ -36,7 +36,10 @@ static void unmap_system(void *ctx, void *at, size_t bytes)
 static void release_system(void *ctx, void *at, size_t bytes)
 {
     (void)ctx;
-    (void)madvise(at, bytes, MADV_DONTNEED); /* if refused the memory stays resident, no more */
+    if (madvise(at, bytes, MADV_DONTNEED) != 0) {
+        /* Locked. If that is refused too the memory stays resident, no more. */
+        (void)madvise(at, bytes, MADV_DONTNEED_LOCKED);
+    }
 }
 
 static const struct pc_memory system_memory = {

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""names: docs/compatibility.md has a row for every name that memcached prints.
+"""names: docs/compatibility.md has a row for every name that memcached prints or takes.
 
 Goal: whoever moves from memcached finds each statistic and each flag in the table, and what the table
 says of it is so. Method: both servers are asked for their pages; a name that memcached prints stands in the first
@@ -81,21 +81,42 @@ def flags_of_memcached():
     """Letters, and the words that -o takes, of `memcached -h`."""
     text = subprocess.run([shutil.which("memcached"), "-h"], capture_output=True, text=True, check=True).stdout
     letters = set(re.findall(r"^(-\w+)[ ,]", text, re.M))
-    return letters, set(re.findall(r"^ +- ([a-z_]+):", text, re.M)) - {"idle_timeout"}
+    return letters, set(re.findall(r"^ +- ([a-z_]+):", text, re.M))
+
+
+def verdict_of_word(word):
+    """What percore says of a word of -o, with a value for those that need one."""
+    for value in ("", "=20", "=text"):
+        done = subprocess.run([os.environ["PERCORE"], "cache", "-o", f"{word}{value},end_of_words"],
+                              capture_output=True, text=True, timeout=60)
+        said = [line for line in done.stderr.splitlines() if "'end_of_words'" not in line]
+        if not said:
+            return "same"
+        if f"--extended {word} is without effect" in said[0]:
+            return "different"
+        if f"--extended {word} is not taken" in said[0]:
+            return "absent"
+    return said
+
+
+def check_words(all_rows, words):
+    """Each word of -o is taken, taken without effect or refused, as its row says."""
+    told = {word: verdict for first, verdict, _ in all_rows if first.startswith("`-o")
+            for word in re.findall(r"\w+", first)}
+    return [f"percore says of -o {word}: {verdict}, docs/compatibility.md: {told.get(word)}"
+            for word in sorted(words) for verdict in [verdict_of_word(word)] if verdict != told.get(word)]
 
 
 def check_flags(all_rows):
     """Each flag has a row and is known to percore, to be taken or refused."""
     letters, words = flags_of_memcached()
-    said = " ".join(first for first, _, _ in all_rows if first.startswith("`-"))
-    told = re.findall(r"-\w+", said)
-    extended = " ".join(why for first, _, why in all_rows if first == "`-o`")
+    told = re.findall(r"-\w+", " ".join(first for first, _, _ in all_rows if first.startswith("`-")))
     done = subprocess.run([os.environ["PERCORE"], "cache", "--help"], capture_output=True, text=True, check=True)
     known = set(re.findall(r"^  (-\w)", done.stdout, re.M))
     print(f"{len(letters)} flags, {len(words)} words of -o")
     return ([f"no row for {letter}" for letter in letters if letter not in told] +
             [f"percore does not know {letter}" for letter in letters if letter[:2] not in known] +
-            [f"no row for -o {word}" for word in words if word not in re.findall(r"[a-z_]+", extended)])
+            check_words(all_rows, words))
 
 
 def main():

@@ -6,6 +6,7 @@ Goal: memcached's flags work as its users know them. Method: start, look, stop; 
 """
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -58,12 +59,22 @@ class Refusals(unittest.TestCase):
         self.refused(2, r"--unix-mask.*octal", "-s", "/x", "-a", "9")
 
     def test_flags_of_memcached_that_are_not_taken_say_what_to_use(self):
-        for flags, words in [(["-M"], "larger -m"), (["-k"], "swapping"), (["-f", "1.1"], "slab classes"),
+        for flags, words in [(["-M"], "larger -m"), (["-f", "1.1"], "slab classes"),
                              (["-n", "48"], "slab classes"), (["-L"], "large pages"), (["-D", ":"], "hotkeys"),
                              (["-R", "20"], "turn"), (["-C"], "cas"), (["-S"], "-Y"), (["-e", "/x"], "outlives"),
-                             (["-Z"], "TLS"), (["-N", "2"], "--accept"), (["-o", "modern"], "--idle-seconds"),
-                             (["--extended", "modern"], "--idle-seconds"), (["-B", "ascii"], "auto")]:
+                             (["-Z"], "TLS"), (["-N", "2"], "--accept"), (["-B", "ascii"], "auto")]:
             self.refused(2, re.escape(words), *flags)
+
+    def test_words_of_extended_that_are_not_taken(self):
+        for words, pattern in [("ext_path=/x:1g", "ext_path.*larger -m"), ("modern,ssl_key=x", "ssl_key.*TLS"),
+                               ("sock_cookie_id=1", "sock_cookie_id.*port"), ("foo", "'foo'.*legal: maxconns_fast"),
+                               ("modern,,modern", "''.*legal"), ("hashpower", "''.*hashpower.*12 to 32"),
+                               ("hashpower=33", "'33'.*12 to 32"), ("tail_repair_time=9", "'9'.*10"),
+                               ("hot_max_factor=0", "'0'.*0.01"), ("warm_max_factor=nan", "'nan'"),
+                               ("lru_crawler_sleep=2000000", "1000000"), ("hot_lru_pct=80", "1 to 79"),
+                               ("idle_timeout=x", "'x'.*idle_timeout"), ("hash_algorithm", "hash_algorithm.*text"),
+                               ("x" * 5000, "xxx'")]:
+            self.refused(2, pattern, "-p", "0", "-o", words)
 
     def test_a_file_that_lets_nobody_in(self):
         with tempfile.NamedTemporaryFile("w", suffix=".auth") as file:
@@ -194,6 +205,51 @@ class Starts(unittest.TestCase):
                     with Client(cache) as client:
                         client.send(b"\x80\x0a" + bytes(22))
                         self.assertTrue(client.closed())
+
+    def test_words_of_extended_that_are_kept(self):
+        words = ("no_lru_crawler,lru_crawler_sleep=7,lru_crawler_tocrawl=8,no_lru_maintainer,hot_lru_pct=30,"
+                 "warm_lru_pct=31,hot_max_factor=0.5,warm_max_factor=3,temporary_ttl=9")
+        more = "idle_timeout=99,slab_automove=2,slab_automove_ratio=0.6,slab_automove_window=40,modern"
+        with CacheProcess("-o", words, "--extended", more) as cache, Client(cache) as client:
+            told = client.stats(b"settings")
+            for name, value in [("lru_crawler", "no"), ("lru_crawler_sleep", "7"), ("lru_crawler_tocrawl", "8"),
+                                ("lru_segmented", "no"), ("hot_lru_pct", "30"), ("warm_lru_pct", "31"),
+                                ("hot_max_factor", "0.50"), ("warm_max_factor", "3.00"), ("temp_lru", "yes"),
+                                ("temporary_ttl", "9"), ("idle_timeout", "99"), ("slab_automove", "2"),
+                                ("slab_automove_ratio", "0.60"), ("slab_automove_window", "40")]:
+                self.assertEqual((name, told[name]), (name, value))
+            self.assertEqual(client.ask(b"lru_crawler metadump all\r\n"), b"CLIENT_ERROR lru crawler disabled")
+
+    def test_words_of_extended_that_change_nothing_are_said(self):
+        with tempfile.TemporaryFile("w+") as errors:
+            with CacheProcess("-o", "modern,hashpower=21,maxconns_fast", "-o", "no_hashexpand", errors=errors):
+                errors.seek(0)
+                self.assertEqual(re.findall(r"--extended (\S+) is without effect: \S", errors.read()),
+                                 ["hashpower", "no_hashexpand"])
+
+    def test_memory_is_locked(self):
+        with tempfile.TemporaryFile("w+") as errors:
+            with CacheProcess("-k", "-m", "32", errors=errors) as cache:
+                with open(f"/proc/{cache.process.pid}/status", encoding="ascii") as file:
+                    locked = int(re.search(r"VmLck:\s+(\d+)", file.read())[1])
+                errors.seek(0)
+                said = errors.read()
+                if locked == 0: # the machine allows this test too little
+                    self.assertRegex(said, "--lock-memory is without effect: .*RLIMIT_MEMLOCK is")
+                else:
+                    self.assertEqual(said, "")
+
+    def test_memory_that_may_not_be_locked_is_said(self):
+        def allow_little():
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+        with tempfile.TemporaryFile("w+") as errors:
+            # Without rights before it starts, or it would raise the limit.
+            with CacheProcess("-k", errors=errors, before=allow_little, as_nobody=True) as cache, \
+                    Client(cache) as client:
+                client.expect(b"set a 0 0 1\r\nx\r\n", b"STORED\r\n")
+                errors.seek(0)
+                self.assertRegex(errors.read(), "^percore cache: --lock-memory is without effect: .*"
+                                 "RLIMIT_MEMLOCK is 64 KiB and about 131072 are needed.*LimitMEMLOCK.*\n$")
 
     def test_item_size(self):
         with CacheProcess("-I", "2k") as cache, Client(cache) as client:

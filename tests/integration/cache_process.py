@@ -19,11 +19,15 @@ def user_flags():
 class CacheProcess:
     """with CacheProcess("--cores", "2") as cache: ... cache.address ..."""
 
-    def __init__(self, *flags, listen=("-l", "127.0.0.1", "-p", "0")):
+    def __init__(self, *flags, listen=("-l", "127.0.0.1", "-p", "0"), errors=None, before=None, as_nobody=False):
+        """`errors` is a file for its standard error; `before` runs in it first, as_nobody without any rights."""
         self.command = [os.environ["PERCORE"], "cache", *listen, *user_flags(), *flags]
+        self.how = {"stderr": errors, "preexec_fn": before}
+        if as_nobody and os.geteuid() == 0:
+            self.how.update(user="nobody", group="nogroup", extra_groups=[])
 
     def __enter__(self):
-        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True, **self.how)
         self.lines = []
         for line in self.process.stdout:
             self.lines.append(line.rstrip("\n"))
