@@ -4,6 +4,7 @@
 
 #include "percore_version.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,8 +39,18 @@ static int refuse(const char *name)
     return PC_EXIT_USAGE;
 }
 
+/* Whoever starts us as memcached, by a link in its place, means the cache. */
+static bool called_memcached(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return strcmp(slash != NULL ? slash + 1 : path, "memcached") == 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 0 && called_memcached(argv[0])) {
+        return pc_command_cache(argc, argv);
+    }
     const char *name = argc > 1 ? argv[1] : "--help";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
         help();
