@@ -112,7 +112,6 @@ struct pc_service {
     size_t request_bytes, session_bytes, input_bytes_max;
     const struct pc_class *classes;
     unsigned class_count;
-    bool parses_ahead; /* its parse prefetches: several are parsed before the first is served */
     bool uses_workers; /* it posts to PC_PLACE_WORKERS */
     struct pc_view refusal; /* said to a peer beyond the connection cap, before the close */
 

@@ -40,27 +40,14 @@ static void scratch_clear(struct pc_slot *slot, const struct pc_lane *lane)
     }
 }
 
-static struct pc_slot *slot_borrow(struct pc_exchange *exchange, struct pc_lane *lane)
+static struct pc_slot *slot_borrow(struct pc_lane *lane)
 {
     struct pc_slot *slot = lane->slots;
-    if (PC_LIKELY(slot != NULL)) {
-        lane->slots = slot->next;
-        lane->slot_count--;
-    } else {
-        slot = slot_create(lane);
-        if (slot == NULL) {
-            return NULL;
-        }
+    if (PC_UNLIKELY(slot == NULL)) {
+        return slot_create(lane);
     }
-    slot->next = NULL;
-    slot->exchange = exchange;
-    slot->chain = &slot->replies;
-    slot->request.session = session_of(exchange);
-    slot->request.body_bytes = 0;
-    slot->request.class_index = 0;
-    slot->request.body_error = 0;
-    slot->state = PC_SLOT_PARSED;
-    scratch_clear(slot, lane);
+    lane->slots = slot->next;
+    lane->slot_count--;
     return slot;
 }
 
@@ -84,13 +71,14 @@ static void slot_give_back(struct pc_slot *slot, struct pc_lane *lane)
     lane->slot_count++;
 }
 
-void pc_slots_free(struct pc_lane *lane, unsigned kept_count)
+void pc_slots_free(struct pc_lane *lane)
 {
-    while (lane->slot_count > kept_count) {
-        struct pc_slot *slot = lane->slots;
-        lane->slots = slot->next;
-        lane->slot_count--;
-        free(slot);
+    for (unsigned i = 0; i < PC_PARSE_BATCH; i++) {
+        free(lane->straight[i]);
+        lane->straight[i] = NULL;
+    }
+    while (lane->slot_count > 0) {
+        free(slot_borrow(lane));
     }
 }
 
@@ -412,8 +400,8 @@ static void resume(struct pc_exchange *exchange, struct pc_lane *lane)
 
 static bool may_parse(const struct pc_exchange *exchange)
 {
-    return exchange->end - exchange->begin >= exchange->want_bytes &&
-           exchange->end != exchange->begin && exchange->again_count == 0 &&
+    return exchange->end != exchange->begin &&
+           exchange->end - exchange->begin >= exchange->want_bytes && exchange->again_count == 0 &&
            exchange->body_slot == NULL && exchange->swallow == 0 && !exchange->stopped &&
            exchange->open_count < PC_SLOT_COUNT_MAX && exchange->reply_bytes <= PC_REPLY_BYTES_HIGH;
 }
@@ -423,30 +411,6 @@ static void parse_bad(struct pc_exchange *exchange, const char *trouble)
     exchange->stopped = true;
     exchange->trouble = trouble != NULL ? trouble : "malformed";
     exchange->begin = exchange->end;
-}
-
-static void slot_open(struct pc_exchange *exchange, struct pc_slot *slot, size_t bytes)
-{
-    struct pc_block *input = exchange->input;
-    slot->request.input = (struct pc_view){input->data + exchange->begin, bytes};
-    slot->input = input;
-    input->refs++;
-    exchange->begin += bytes;
-    exchange->want_bytes = 0;
-    exchange->open_count++;
-    if (exchange->tail == NULL) {
-        exchange->head = slot;
-        slot_becomes_first(exchange, slot);
-    } else {
-        exchange->tail->next = slot;
-    }
-    exchange->tail = slot;
-    if (exchange->unserved == NULL) {
-        exchange->unserved = slot;
-    }
-    if (slot->request.body_bytes > 0) {
-        exchange->body_slot = slot;
-    }
 }
 
 static void parse_failed(struct pc_exchange *exchange, const struct pc_slot *slot,
@@ -472,25 +436,77 @@ static bool is_request(const struct pc_service *service, enum pc_parse verdict, 
     return PC_LIKELY(verdict == PC_PARSE_DONE && bytes <= service->input_bytes_max);
 }
 
-/* Cut one request off the input; false: there is none. */
-static bool parse_one(struct pc_exchange *exchange, struct pc_lane *lane)
+/* Read the request at the start of `in` into a slot that is in no list; 0: there is none. Inlined
+ * where every request comes by. */
+static inline __attribute__((always_inline)) size_t parse_one(struct pc_exchange *exchange,
+                                                              struct pc_slot *slot,
+                                                              struct pc_lane *lane,
+                                                              struct pc_view in)
 {
-    struct pc_slot *slot = slot_borrow(exchange, lane);
-    if (slot == NULL) {
-        parse_bad(exchange, "out of memory");
-        return false;
-    }
-    struct pc_view in = {exchange->input->data + exchange->begin, exchange->end - exchange->begin};
+    slot->exchange = exchange;
+    slot->request.session = session_of(exchange);
+    slot->request.body_bytes = 0;
+    slot->request.class_index = 0;
+    slot->request.body_error = 0;
+    scratch_clear(slot, lane);
     size_t bytes = 0;
     enum pc_parse verdict = lane->service->parse(&slot->request, in, &bytes);
-    if (is_request(lane->service, verdict, bytes)) {
-        PC_ASSERT(bytes > 0 && bytes <= in.count);
-        slot_open(exchange, slot, bytes);
-        return true;
+    if (PC_UNLIKELY(!is_request(lane->service, verdict, bytes))) {
+        parse_failed(exchange, slot, verdict, bytes);
+        return 0;
     }
-    parse_failed(exchange, slot, verdict, bytes);
-    slot_give_back(slot, lane);
-    return false;
+    PC_ASSERT(bytes > 0 && bytes <= in.count);
+    slot->request.input = (struct pc_view){in.at, bytes};
+    if (PC_UNLIKELY(slot->request.body_bytes > 0)) {
+        exchange->body_slot = slot;
+    }
+    exchange->begin += bytes;
+    exchange->want_bytes = 0;
+    return bytes;
+}
+
+static struct pc_view unparsed(const struct pc_exchange *exchange)
+{
+    return (struct pc_view){exchange->input->data + exchange->begin,
+                            exchange->end - exchange->begin};
+}
+
+/* Behind the last; it is to be served. */
+static void slot_open(struct pc_exchange *exchange, struct pc_slot *slot)
+{
+    slot->input = exchange->input;
+    slot->input->refs++;
+    slot->state = PC_SLOT_PARSED;
+    slot->next = NULL;
+    exchange->open_count++;
+    if (exchange->tail == NULL) {
+        exchange->head = slot;
+        slot_becomes_first(exchange, slot);
+    } else {
+        slot->chain = &slot->replies;
+        exchange->tail->next = slot;
+    }
+    exchange->tail = slot;
+    if (exchange->unserved == NULL) {
+        exchange->unserved = slot;
+    }
+}
+
+static void parse_behind(struct pc_exchange *exchange, struct pc_lane *lane)
+{
+    for (unsigned i = 0; i < PC_PARSE_BATCH && may_parse(exchange); i++) {
+        struct pc_slot *slot = slot_borrow(lane);
+        if (slot == NULL) {
+            parse_bad(exchange, "out of memory");
+            return;
+        }
+        if (parse_one(exchange, slot, lane, unparsed(exchange)) == 0) {
+            slot_give_back(slot, lane);
+            return;
+        }
+        slot_open(exchange, slot);
+        pc_count(&lane->counters->requests);
+    }
 }
 
 /* Time is looked at after a heavy request and after many light ones. */
@@ -509,13 +525,19 @@ static bool budget_clock(struct budget *budget, struct pc_lane *lane)
     return now_ns >= budget->until_ns;
 }
 
-static bool budget_spent(struct budget *budget, const struct pc_slot *slot, struct pc_lane *lane)
+static bool is_heavy(const struct pc_slot *slot, const struct pc_lane *lane)
 {
-    bool light =
-        lane->all_light || lane->service->classes[slot->request.class_index].weight == PC_LIGHT;
-    if (PC_LIKELY(light) && ++budget->light_count % PC_CLOCK_BATCH != 0) {
+    return (lane->heavy_classes >> (slot->request.class_index & 63) & 1) != 0;
+}
+
+/* Asked before so many requests are served, of which at most the last is heavy. */
+static bool budget_spent(struct budget *budget, unsigned count, bool heavy, struct pc_lane *lane)
+{
+    budget->light_count += count;
+    if (PC_LIKELY(!heavy && budget->light_count < PC_CLOCK_BATCH)) {
         return false;
     }
+    budget->light_count = 0;
     return budget_clock(budget, lane);
 }
 
@@ -523,7 +545,7 @@ static bool serve_batch(struct pc_exchange *exchange, struct pc_lane *lane, stru
 {
     while (exchange->unserved != NULL && exchange->again_count == 0) {
         struct pc_slot *slot = exchange->unserved;
-        bool spent = budget_spent(budget, slot, lane);
+        bool spent = budget_spent(budget, 1, is_heavy(slot, lane), lane);
         exchange->unserved = slot->next;
         slot_serve(exchange, slot, lane);
         if (PC_UNLIKELY(spent)) {
@@ -533,70 +555,73 @@ static bool serve_batch(struct pc_exchange *exchange, struct pc_lane *lane, stru
     return true;
 }
 
-/* Whether a straight request stays open: serve has not ended it, or its body has not. */
-static bool straight_stays(struct pc_exchange *exchange, struct pc_slot *slot, struct pc_lane *lane)
+/* ---- Straight ---- */
+
+/* Parse a batch while nothing is open, into the lane's slots for that, which are in no list. Only
+ * the last of them may be heavy, or have a body. */
+static unsigned straight_parse(struct pc_exchange *exchange, struct pc_lane *lane, bool *out_heavy)
 {
-    if (PC_UNLIKELY(slot->request.body_bytes > 0)) {
-        exchange->body_slot = slot;
-    }
-    enum pc_serve outcome = lane->service->serve(&slot->request, lane);
-    if (PC_LIKELY(outcome == PC_SERVED && exchange->body_slot == NULL)) {
-        exchange->output.reserved = false;
-        return false;
-    }
-    slot_outcome(exchange, slot, lane, outcome);
-    return true;
+    struct pc_view in = unparsed(exchange);
+    unsigned count = 0;
+    bool last = false;
+    do {
+        struct pc_slot *slot = lane->straight[count];
+        if (PC_UNLIKELY(slot == NULL)) {
+            slot = lane->straight[count] = slot_borrow(lane);
+            if (slot == NULL) {
+                parse_bad(exchange, "out of memory");
+                break;
+            }
+        }
+        const size_t bytes = parse_one(exchange, slot, lane, in);
+        if (PC_UNLIKELY(bytes == 0)) {
+            break;
+        }
+        in.at += bytes;
+        in.count -= bytes;
+        count++;
+        *out_heavy = is_heavy(slot, lane);
+        last = *out_heavy || exchange->body_slot != NULL || count == PC_PARSE_BATCH;
+    } while (in.count > 0 && !last);
+    return count;
 }
 
-/* The common case, nothing open: one slot serves one request after the other, and stays open only
- * if one of them cannot be served at once. Returns whether there is budget left. */
+/* The request at `index` did not end at once: it is opened, and those behind it with it. */
+static void straight_open(struct pc_exchange *exchange, struct pc_lane *lane, unsigned index,
+                          unsigned count, enum pc_serve outcome)
+{
+    struct pc_slot *slot = lane->straight[index];
+    exchange->head = NULL;
+    for (unsigned i = index; i < count; i++) {
+        slot_open(exchange, lane->straight[i]);
+        lane->straight[i] = NULL;
+    }
+    exchange->unserved = slot->next;
+    slot_outcome(exchange, slot, lane, outcome);
+}
+
+/* The common case, nothing open: a batch is parsed and served, and nothing was opened when it is
+ * done. Returns whether there is budget left. */
 static bool serve_straight(struct pc_exchange *exchange, struct pc_lane *lane,
                            struct budget *budget)
 {
-    const struct pc_service *service = lane->service;
-    struct pc_slot *slot = slot_borrow(exchange, lane);
-    if (slot == NULL) {
-        parse_bad(exchange, "out of memory");
-        return true;
-    }
-    struct pc_block *input = exchange->input;
-    exchange->head = exchange->tail = slot;
-    slot_becomes_first(exchange, slot);
-    exchange->open_count = 1;
-    slot->input = input;
-    input->refs++;
-    uint64_t served = 0;
-    bool spent = false;
-    size_t begin = exchange->begin;
-    const size_t end = exchange->end;
-    while (begin != end && !spent && exchange->reply_bytes <= PC_REPLY_BYTES_HIGH) {
-        struct pc_view in = {input->data + begin, end - begin};
-        size_t bytes = 0;
-        enum pc_parse verdict = service->parse(&slot->request, in, &bytes);
-        if (PC_UNLIKELY(!is_request(service, verdict, bytes))) {
-            parse_failed(exchange, slot, verdict, bytes);
-            break;
-        }
-        PC_ASSERT(bytes > 0 && bytes <= in.count);
-        slot->request.input = (struct pc_view){in.at, bytes};
-        exchange->begin = begin += bytes;
-        exchange->want_bytes = 0;
-        served++;
-        spent = budget_spent(budget, slot, lane);
-        if (PC_UNLIKELY(straight_stays(exchange, slot, lane))) {
-            pc_count_add(&lane->counters->requests, served);
+    bool heavy = false;
+    const unsigned count = straight_parse(exchange, lane, &heavy);
+    const bool spent = budget_spent(budget, count, heavy, lane);
+    pc_count_add(&lane->counters->requests, count);
+    for (unsigned i = 0; i < count; i++) {
+        struct pc_slot *slot = lane->straight[i];
+        exchange->head = slot;
+        slot->chain = &exchange->output;
+        const enum pc_serve outcome = lane->service->serve(&slot->request, lane);
+        if (PC_UNLIKELY(outcome != PC_SERVED || exchange->body_slot == slot)) {
+            straight_open(exchange, lane, i, count, outcome);
             return !spent;
         }
-        slot->request.class_index = 0;
+        exchange->output.reserved = false;
         extra_drop(slot, lane);
-        scratch_clear(slot, lane);
     }
-    pc_count_add(&lane->counters->requests, served);
-    exchange->head = exchange->tail = NULL;
-    exchange->open_count = 0;
-    pc_block_give_back(&lane->blocks, input);
-    slot->input = NULL;
-    slot_give_back(slot, lane);
+    exchange->head = NULL;
     return !spent;
 }
 
@@ -607,40 +632,25 @@ enum pc_run pc_exchange_run(struct pc_exchange *exchange, struct pc_lane *lane)
     if (exchange->lane != lane) {
         exchange->lane = lane;
     }
-    if (PC_UNLIKELY(may_swallow(exchange))) {
-        swallow(exchange);
-    }
-    enum pc_run run = PC_RUN_DONE;
-    bool all_served = false;
     if (exchange->head != NULL) {
         resume(exchange, lane);
-    } else if (!lane->service->parses_ahead && may_parse(exchange)) {
-        run = serve_straight(exchange, lane, &budget) ? PC_RUN_DONE : PC_RUN_BUDGET;
-        all_served = exchange->begin == exchange->end && exchange->head == NULL;
     }
-    while (run == PC_RUN_DONE && !all_served) {
-        /* A request may have ended with its body still to come, or here already. */
-        if (PC_UNLIKELY(may_swallow(exchange))) {
-            swallow(exchange);
-        }
-        if (!serve_batch(exchange, lane, &budget)) {
-            run = PC_RUN_BUDGET;
+    bool left = true;
+    while (left) {
+        if (PC_LIKELY(exchange->head == NULL && may_parse(exchange))) {
+            left = serve_straight(exchange, lane, &budget);
+        } else if (may_swallow(exchange)) {
+            swallow(exchange); /* of a request that ended with its body still to come */
+        } else if (exchange->unserved != NULL && exchange->again_count == 0) {
+            left = serve_batch(exchange, lane, &budget);
+        } else if (may_parse(exchange)) {
+            parse_behind(exchange, lane);
+        } else {
             break;
         }
-        if (may_swallow(exchange)) {
-            continue;
-        }
-        unsigned parsed = 0;
-        while (parsed < PC_PARSE_BATCH && may_parse(exchange) && parse_one(exchange, lane)) {
-            parsed++;
-        }
-        if (parsed == 0) {
-            break;
-        }
-        pc_count_add(&lane->counters->requests, parsed);
     }
     input_settle(exchange, lane);
-    return run;
+    return left ? PC_RUN_DONE : PC_RUN_BUDGET;
 }
 
 /* ---- Life ---- */

@@ -146,7 +146,7 @@ bool pc_exchange_answered(struct pc_call *call, struct pc_exchange **out_exchang
 /* The lane that posted the call and waits for it.  Core: whoever does the call. */
 struct pc_lane *pc_call_lane(const struct pc_call *call);
 
-/* The slots a lane keeps for reuse.  Core: owner. */
-void pc_slots_free(struct pc_lane *lane, unsigned kept_count);
+/* Free the slots a lane keeps for reuse.  Core: boot. */
+void pc_slots_free(struct pc_lane *lane);
 
 #endif

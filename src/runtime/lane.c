@@ -19,10 +19,11 @@ void pc_lane_init(struct pc_lane *lane, struct pc_runtime *runtime, enum pc_lane
     lane->app = runtime->app;
     lane->reply_bytes_max = runtime->config.reply_bytes_max;
     lane->counters = counters;
-    lane->all_light = true;
     for (unsigned i = 0; runtime->service->classes != NULL && i < runtime->service->class_count;
          i++) {
-        lane->all_light &= runtime->service->classes[i].weight == PC_LIGHT;
+        /* Two classes may share a bit: then the clock is looked at more often. */
+        lane->heavy_classes |= (uint64_t)(runtime->service->classes[i].weight != PC_LIGHT)
+                               << (i & 63);
     }
     pc_block_pool_init(&lane->blocks);
     pc_wheel_init(&lane->wheel, pc_lane_tick(lane));
@@ -35,7 +36,7 @@ void pc_lane_fini(struct pc_lane *lane)
         lane->landing = NULL;
     }
     pc_wheel_fini(&lane->wheel);
-    pc_slots_free(lane, 0);
+    pc_slots_free(lane);
     pc_block_pool_fini(&lane->blocks);
 }
 

@@ -14,6 +14,7 @@
 
 #include "runtime/block.h"
 #include "runtime/kernel.h"
+#include "runtime/limits.h"
 #include "runtime/timer.h"
 
 #include <percore/service.h>
@@ -28,15 +29,16 @@ struct pc_lane {
     unsigned index; /* among all lanes of the runtime */
     /* Connections change lanes while they run: their input must not share blocks. */
     bool input_alone;
-    bool all_light; /* no class of the service is heavy */
-    bool heavy;     /* this turn did more than light requests */
+    bool heavy; /* this turn did more than light requests */
     struct pc_runtime *runtime;
     const struct pc_kernel *kernel;
     const struct pc_service *service;
     void *app;
     size_t reply_bytes_max;
+    uint64_t heavy_classes; /* bit class mod 64: not light */
     uint64_t now_ns;
-    struct pc_slot *slots; /* free ones */
+    struct pc_slot *straight[PC_PARSE_BATCH]; /* for what is served at once; made when needed */
+    struct pc_slot *slots;                    /* free ones */
     unsigned slot_count;
     struct pc_block *landing; /* where the next connection's bytes are received */
     struct pc_counters *counters;

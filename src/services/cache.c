@@ -299,7 +299,6 @@ const struct pc_service pc_cache_service = {
     .input_bytes_max = PC_MEMCACHED_INPUT_BYTES_MAX,
     .classes = classes,
     .class_count = PC_COUNT_OF(classes),
-    .parses_ahead = true,
     .refusal = {(const uint8_t *)REFUSAL, sizeof(REFUSAL) - 1},
     .parse = parse,
     .serve = serve,
