@@ -23,7 +23,7 @@ const char *pc_memcached_reply(enum pc_memcached_reply reply, size_t *out_bytes)
     return replies[reply].text;
 }
 
-size_t pc_memcached_value_line(char *into, const void *key, size_t key_bytes, uint32_t flags,
+inline size_t pc_memcached_value_line(char *into, const void *key, size_t key_bytes, uint32_t flags,
                                uint32_t value_bytes, const uint64_t *cas)
 {
     char *at = into;

@@ -74,7 +74,7 @@ int pc_reply_copy(struct pc_request *request, const void *bytes, size_t count)
     return reply_copy_slow(exchange, chain, bytes, count);
 }
 
-void *pc_reply_reserve(struct pc_request *request, size_t count_max)
+inline void *pc_reply_reserve(struct pc_request *request, size_t count_max)
 {
     struct pc_slot *slot = pc_slot_of(request);
     struct pc_exchange *exchange = slot->exchange;

@@ -12,7 +12,7 @@ enum { STAGE_BEGIN, STAGE_ASKED };
 /* Values up to this are copied by another core into our reply; longer ones are held. */
 enum { COPY_BYTES_MAX = 512 };
 
-bool pc_cache_find(struct pc_cache *cache, unsigned place, enum pc_memcached_verb verb,
+inline bool pc_cache_find(struct pc_cache *cache, unsigned place, enum pc_memcached_verb verb,
                    const struct pc_key *key, uint32_t expiry, uint32_t now,
                    struct pc_value *out_value)
 {

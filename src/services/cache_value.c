@@ -9,7 +9,7 @@
 /* Two seconds for peers to read what is held, then it is said that memory is short. */
 enum { HOLD_ROUNDS_MAX = 2000, HOLD_PAUSE_NS = 1000000 };
 
-size_t pc_cache_value_print(const struct pc_cache *cache, uint8_t *into, const void *key,
+inline size_t pc_cache_value_print(const struct pc_cache *cache, uint8_t *into, const void *key,
                             uint32_t key_bytes, struct pc_value *value, bool with_cas)
 {
     uint8_t *at = into;

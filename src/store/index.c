@@ -200,7 +200,7 @@ static inline _Atomic uint64_t *slots_find(const struct pc_index *index, _Atomic
     return NULL;
 }
 
-bool pc_index_find(const struct pc_index *index, const struct pc_key *key,
+inline bool pc_index_find(const struct pc_index *index, const struct pc_key *key,
                    struct pc_slot_at *out_at)
 {
     struct pc_bucket *bucket = pc_index_bucket(index, key->hash);

@@ -284,7 +284,7 @@ static uint32_t heated(struct pc_slice *slice, uint32_t heat)
 }
 
 /* Only the owner's reads leave traces, in the slot and, once, in the item. */
-static void mark_hit(struct pc_slice *slice, const struct pc_look *look, uint32_t now)
+static inline void mark_hit(struct pc_slice *slice, const struct pc_look *look, uint32_t now)
 {
     const uint64_t slot = look->at.value;
     const uint32_t born = born_of(segment_of(slice, look));
