@@ -14,6 +14,7 @@
 #include "combination.h"
 #include "linear_play.h"
 #include "runtime/kernel.h"
+#include "runtime/runtime.h"
 #include "scale.h"
 #include "services/cache.h"
 
@@ -41,6 +42,7 @@ enum {
     HISTORIES_A_SERVER = 25, /* what they write fits many times: nothing is evicted */
     CHUNK_BYTES = 65536,
     PATIENCE_MS = 60000,
+    SECONDS_AHEAD = 1000000, /* of the real clock, which then never ticks itself */
 };
 
 /* ---- The server ---- */
@@ -51,6 +53,7 @@ struct server {
     pthread_t thread;
     int outcome;
     uint16_t port;
+    uint64_t second;
 };
 
 static void *server_main(void *ctx)
@@ -58,6 +61,15 @@ static void *server_main(void *ctx)
     struct server *server = ctx;
     server->outcome = pc_runtime_run(server->runtime);
     return NULL;
+}
+
+/* The clock of expiry goes on at once, for all cores. */
+static void server_tick(void *ctx, uint32_t seconds)
+{
+    struct server *server = ctx;
+    server->second += seconds;
+    pc_runtime_tick(server->runtime,
+                    server->runtime->start_ns + server->second * UINT64_C(1000000000));
 }
 
 static void server_start(struct server *server, const struct pc_combination *combination,
@@ -81,6 +93,7 @@ static void server_start(struct server *server, const struct pc_combination *com
                           trouble, sizeof(trouble)) < 0) {
         fail_msg("%s", trouble);
     }
+    server_tick(server, SECONDS_AHEAD);
     server->port = (uint16_t)atoi(strrchr(pc_runtime_address(server->runtime, 0), ':') + 1);
     assert_int_equal(pthread_create(&server->thread, NULL, server_main, server), 0);
 }
@@ -245,7 +258,9 @@ static void history_run(struct server *server, const struct pc_combination *comb
     snprintf(prefix, sizeof(prefix), "h%u-%04x-", number,
              (unsigned)pc_random_below(&client->random, 65536));
     const struct pc_play_config config = {.seed = pc_random_next(&client->random),
-                                          .prefix = prefix};
+                                          .prefix = prefix,
+                                          .tick = server_tick,
+                                          .ctx = server};
     client->server = server;
     client->play = pc_play_create(&config);
     client->cuts_left = pc_random_below(&client->random, 3) == 0 ? CUTS_MAX : 0;
@@ -267,9 +282,6 @@ static void history_run(struct server *server, const struct pc_combination *comb
     pc_play_destroy(client->play);
     free(client);
 }
-
-/* Over all combinations. */
-static uint64_t histories, undecided;
 
 static void combination_run(const struct pc_combination *combination, uint64_t count)
 {
@@ -295,12 +307,11 @@ static void combination_run(const struct pc_combination *combination, uint64_t c
     }
     print_message("%s: %" PRIu64 " histories from seed %" PRIu64 ", %" PRIu64
                   " calls of one key: %" PRIu64 " told, %" PRIu64 " quiet, %" PRIu64
-                  " cut off; %" PRIu64 " steps, %" PRIu64 " keys undecided\n",
+                  " cut off; %" PRIu64 " ticks, %" PRIu64 " flushes; %" PRIu64
+                  " steps, at most %" PRIu64 " a key\n",
                   combination->name, count, seed, tally.calls, tally.answered, tally.untold,
-                  tally.cut, tally.steps, tally.undecided);
+                  tally.cut, tally.ticks, tally.flushes, tally.steps, tally.steps_most);
     assert_true(tally.answered > tally.calls / 2);
-    histories += count;
-    undecided += tally.undecided;
 }
 
 static void visit(const struct pc_combination *combination)
@@ -312,7 +323,6 @@ static void every_combination_is_linear(void **state)
 {
     (void)state;
     pc_combinations_visit(visit);
-    assert_true(undecided * 10 < histories);
 }
 
 int main(void)

@@ -16,7 +16,7 @@
 #include "base/random.h"
 
 enum {
-    PC_ASK_KEYS_MAX = 4, /* of one request */
+    PC_ASK_KEYS_MAX = 4, /* of one request that names them */
     PC_ASK_KEY_COUNT_MAX = 16,
     PC_ASK_UNIQUES_KEPT = 4,
     PC_ASK_VALUE_BYTES_MAX = 40000,
@@ -27,17 +27,20 @@ enum {
 struct pc_ask {
     enum pc_linear_what what;
     bool ends; /* no call: the last request of a connection, which shows that all others are over */
+    bool fills; /* no call: something large under a key of its own, so that others must go */
     bool meta;
     bool quiet; /* meta: what went as expected is not said; classic: nothing is */
     bool wants_unique, wants_value, wants_life, wants_number;
-    unsigned keys[PC_ASK_KEYS_MAX];
+    bool compares, claims, vivifies; /* as in linear.h */
+    unsigned keys[PC_ASK_KEY_COUNT_MAX];
     unsigned key_count;
     uint64_t opaque; /* meta; 0: none */
     uint64_t value;  /* its number, from which its bytes are made again */
     size_t value_bytes;
-    bool value_counts; /* the value is a decimal number */
-    uint32_t flags, life;
-    uint64_t unique, delta;
+    bool value_counts; /* the value is a decimal number, of eight digits if it is wide */
+    bool value_wide;
+    uint32_t flags, life, recache;
+    uint64_t unique, delta, initial;
 };
 
 /* What requests are drawn from. */
@@ -46,14 +49,13 @@ struct pc_ask_source {
     char prefix[64]; /* of every key */
     unsigned key_count;
     bool large;    /* now and then a value that is not copied, or comes after its line */
+    bool fills;    /* one request in a few fills */
+    bool counts;   /* much counting, which changes values where they lie, and much reading */
     uint64_t made; /* values and opaques so far */
     /* Uniques that were told, newest over oldest; 0: none. */
     uint64_t uniques[PC_ASK_KEY_COUNT_MAX][PC_ASK_UNIQUES_KEPT];
     unsigned unique_next[PC_ASK_KEY_COUNT_MAX];
 };
-
-/* Names of lives, as seconds. */
-extern const uint32_t pc_ask_lives[3];
 
 void pc_ask_draw(struct pc_ask_source *source, struct pc_random *random, bool may_be_quiet,
                  struct pc_ask *out_ask);

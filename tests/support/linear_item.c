@@ -166,12 +166,47 @@ static bool changed(const struct pc_item_call *call, struct pc_item_state *next)
     return says(call, PC_LINEAR_DONE);
 }
 
+static void give_life(const struct pc_item_call *call, struct pc_item_state *next)
+{
+    next->ends_min = call->life != 0 ? call->asked_second + call->life : 0;
+    next->ends_max = call->life != 0 ? next->now + call->life : 0;
+}
+
 static bool stored(const struct pc_item_call *call, struct pc_item_state *next)
 {
     next->value = call->value;
     next->flags = call->flags;
-    next->life = call->life;
+    next->marks = 0;
+    give_life(call, next);
     return changed(call, next);
+}
+
+/* What is told of its life fixes its end, which may be now. */
+static bool life_told(const struct pc_item_call *call, struct pc_item_state *next)
+{
+    if (call->told_life == PC_LINEAR_FOREVER || next->ends_max == 0) {
+        return call->told_life == PC_LINEAR_FOREVER && next->ends_max == 0;
+    }
+    const uint32_t ends = next->now + call->told_life;
+    const bool over = call->told_life == 0 && next->ends_min < ends;
+    if ((ends < next->ends_min || ends > next->ends_max) && !over) {
+        return false;
+    }
+    next->ends_min = next->ends_max = ends;
+    return true;
+}
+
+/* Who reads by meta may win the right to make a value anew that is stale or soon over. */
+static bool marks_told(const struct pc_item_call *call, struct pc_item_state *next)
+{
+    const bool soon = next->ends_max != 0 && next->ends_max - next->now < call->recache;
+    uint32_t marks = next->marks;
+    if (call->claims && (marks & PC_LINEAR_CLAIMED) == 0 &&
+        ((marks & PC_LINEAR_STALE_MARK) != 0 || soon)) {
+        marks |= PC_LINEAR_WON;
+        next->marks |= PC_LINEAR_CLAIMED;
+    }
+    return !call->tells_marks || call->told_marks == marks;
 }
 
 /* What a reader is told is what is there. */
@@ -181,7 +216,7 @@ static bool told(const struct pc_item_call *call, struct pc_item_state *next)
                                                               call->told_flags != next->flags))) {
         return false;
     }
-    if (call->tells_life && call->told_life != next->life) {
+    if (call->tells_life && !life_told(call, next)) {
         return false;
     }
     if (call->tells_unique) {
@@ -190,7 +225,7 @@ static bool told(const struct pc_item_call *call, struct pc_item_state *next)
         }
         next->unique = call->told_unique;
     }
-    return true;
+    return marks_told(call, next);
 }
 
 static bool counted(struct pc_contents *contents, const struct pc_item_call *call,
@@ -207,8 +242,36 @@ static bool counted(struct pc_contents *contents, const struct pc_item_call *cal
     } else {
         number = number > call->delta ? number - call->delta : 0;
     }
+    if (call->tells_number && call->told_number != number) {
+        return false;
+    }
     next->value = number_write(contents, number, count);
-    return changed(call, next) && (!call->tells_number || call->told_number == number);
+    return changed(call, next);
+}
+
+/* An absent item is made: empty, for whoever asked to fill it, or a counter at its start. */
+static bool vivified(const struct pc_item_call *call, struct pc_item_state *next)
+{
+    if ((call->tells_value && (call->told_value != call->value || call->told_flags != 0)) ||
+        (call->tells_number && call->told_number != call->initial) ||
+        (call->tells_marks && call->told_marks != PC_LINEAR_WON)) {
+        return false;
+    }
+    const bool done = stored(call, next);
+    next->marks = call->what == PC_LINEAR_GET ? PC_LINEAR_CLAIMED : 0;
+    return done && (!call->tells_life || life_told(call, next));
+}
+
+static bool ticked(const struct pc_item_call *call, struct pc_item_state *next)
+{
+    next->now += (uint32_t)call->delta;
+    return true;
+}
+
+static bool flushed(const struct pc_item_call *call, struct pc_item_state *next)
+{
+    *next = pc_item_absent(next);
+    return says(call, PC_LINEAR_DONE);
 }
 
 /* The item is absent. */
@@ -223,45 +286,76 @@ static bool apply_absent(const struct pc_item_call *call, struct pc_item_state *
     case PC_LINEAR_PREPEND:
         return says(call, PC_LINEAR_NOT_STORED);
     default:
-        return says(call, PC_LINEAR_ABSENT);
+        return call->vivifies ? vivified(call, next) : says(call, PC_LINEAR_ABSENT);
     }
+}
+
+static bool apply_present(struct pc_contents *contents, const struct pc_item_call *call,
+                          struct pc_item_state *next)
+{
+    switch (call->what) {
+    case PC_LINEAR_GET:
+        return told(call, next);
+    case PC_LINEAR_TOUCH:
+        give_life(call, next);
+        return told(call, next);
+    case PC_LINEAR_SET:
+    case PC_LINEAR_REPLACE:
+        return stored(call, next);
+    case PC_LINEAR_ADD:
+        return says(call, PC_LINEAR_NOT_STORED);
+    case PC_LINEAR_APPEND:
+        next->value = joined(contents, next->value, call->value);
+        next->marks = 0;
+        return changed(call, next);
+    case PC_LINEAR_PREPEND:
+        next->value = joined(contents, call->value, next->value);
+        next->marks = 0;
+        return changed(call, next);
+    case PC_LINEAR_CAS:
+        return next->unique == call->unique ? stored(call, next) : says(call, PC_LINEAR_EXISTS);
+    case PC_LINEAR_INCR:
+    case PC_LINEAR_DECR:
+        return counted(contents, call, next);
+    case PC_LINEAR_STALE:
+        next->marks = PC_LINEAR_STALE_MARK;
+        if (call->life != 0) {
+            give_life(call, next);
+        }
+        return changed(call, next);
+    case PC_LINEAR_DELETE:
+        return call->compares && next->unique != call->unique ? says(call, PC_LINEAR_EXISTS)
+                                                              : flushed(call, next);
+    default:
+        abort();
+    }
+}
+
+static bool apply(struct pc_contents *contents, const struct pc_item_call *call,
+                  struct pc_item_state *next)
+{
+    if (call->what == PC_LINEAR_TICK) {
+        return ticked(call, next);
+    }
+    if (call->what == PC_LINEAR_FLUSH) {
+        return flushed(call, next);
+    }
+    if (next->value == PC_ITEM_ABSENT) {
+        return apply_absent(call, next);
+    }
+    if (pc_item_may_be_over(next)) {
+        next->ends_min = next->now + 1; /* it was not */
+    }
+    return apply_present(contents, call, next);
 }
 
 bool pc_item_apply(struct pc_contents *contents, const struct pc_item_state *state,
                    const struct pc_item_call *call, struct pc_item_state *out_next)
 {
     *out_next = *state;
-    if (state->value == PC_ITEM_ABSENT) {
-        return apply_absent(call, out_next);
+    const bool done = apply(contents, call, out_next);
+    if (out_next->ends_max != 0 && out_next->ends_max <= out_next->now) {
+        *out_next = pc_item_absent(out_next);
     }
-    switch (call->what) {
-    case PC_LINEAR_GET:
-        return told(call, out_next);
-    case PC_LINEAR_TOUCH:
-        out_next->life = call->life;
-        return told(call, out_next);
-    case PC_LINEAR_SET:
-    case PC_LINEAR_REPLACE:
-        return stored(call, out_next);
-    case PC_LINEAR_ADD:
-        return says(call, PC_LINEAR_NOT_STORED);
-    case PC_LINEAR_APPEND:
-        out_next->value = joined(contents, state->value, call->value);
-        return changed(call, out_next);
-    case PC_LINEAR_PREPEND:
-        out_next->value = joined(contents, call->value, state->value);
-        return changed(call, out_next);
-    case PC_LINEAR_CAS:
-        return state->unique == call->unique ? stored(call, out_next)
-                                             : says(call, PC_LINEAR_EXISTS);
-    case PC_LINEAR_INCR:
-    case PC_LINEAR_DECR:
-        return counted(contents, call, out_next);
-    case PC_LINEAR_DELETE:
-        *out_next = (struct pc_item_state){0};
-        return says(call, PC_LINEAR_DONE);
-    case PC_LINEAR_WHAT_COUNT:
-        break;
-    }
-    abort();
+    return done;
 }

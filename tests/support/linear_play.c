@@ -13,11 +13,13 @@ enum {
     DEPTH_MAX = 4,
     ASKED_MAX = (DEPTH_MAX + 1) * (QUIET_RUN_MAX + 1),
     KEY_COUNT_DRAWN_MAX = 6,
+    TICK_RATE = 40, /* requests a tick */
 };
 
 struct asked {
     struct pc_ask ask;
     uint64_t asked;
+    uint32_t asked_second;
 };
 
 /* One value line of an answer, or what stands for it. */
@@ -28,6 +30,7 @@ struct told {
     bool tells_unique, tells_life;
     uint64_t unique;
     int64_t seconds; /* to live; -1: for ever */
+    uint32_t marks;
 };
 
 struct pc_talk {
@@ -49,8 +52,9 @@ struct pc_play {
     struct pc_play_config config;
     struct pc_ask_source source;
     struct pc_linear *keys[PC_ASK_KEY_COUNT_MAX];
-    unsigned client_count;
+    unsigned client_count; /* the first is time */
     uint64_t clock;
+    uint32_t second;
     struct pc_play_tally tally;
     char trouble[256];
 };
@@ -67,9 +71,13 @@ struct pc_play *pc_play_create(const struct pc_play_config *config)
                             ? config->key_count
                             : 1 + (unsigned)pc_random_below(&source->random, KEY_COUNT_DRAWN_MAX);
     source->large = pc_random_below(&source->random, 4) == 0;
+    source->counts = pc_random_below(&source->random, 3) == 0;
+    source->fills = config->vanishes;
+    play->client_count = 1;
     snprintf(source->prefix, sizeof(source->prefix), "%s", config->prefix);
     for (unsigned i = 0; i < source->key_count; i++) {
-        play->keys[i] = pc_linear_create(&(struct pc_linear_config){.vanishes = config->vanishes});
+        play->keys[i] = pc_linear_create(
+            &(struct pc_linear_config){.vanishes = config->vanishes, .uniques_grow = true});
     }
     return play;
 }
@@ -88,11 +96,13 @@ const char *pc_play_judge(struct pc_play *play, FILE *report)
         char key[80];
         pc_ask_key(&play->source, i, key);
         const enum pc_linear_verdict verdict = pc_linear_check(play->keys[i], report);
-        play->tally.steps += pc_linear_steps(play->keys[i]);
-        play->tally.undecided += verdict == PC_LINEAR_GAVE_UP;
-        if (verdict == PC_LINEAR_NO) {
-            snprintf(play->trouble, sizeof(play->trouble), "%u calls on key %s are not linear",
-                     pc_linear_count(play->keys[i]), key);
+        const uint64_t steps = pc_linear_steps(play->keys[i]);
+        play->tally.steps += steps;
+        play->tally.steps_most = steps > play->tally.steps_most ? steps : play->tally.steps_most;
+        if (verdict != PC_LINEAR_YES) {
+            snprintf(play->trouble, sizeof(play->trouble), "%u calls on key %s are not %s",
+                     pc_linear_count(play->keys[i]), key,
+                     verdict == PC_LINEAR_NO ? "linear" : "decided");
         }
     }
     return play->trouble[0] != '\0' ? play->trouble : NULL;
@@ -105,8 +115,12 @@ void pc_play_tally(const struct pc_play *play, struct pc_play_tally *tally)
     tally->untold += play->tally.untold;
     tally->cut += play->tally.cut;
     tally->beside += play->tally.beside;
-    tally->undecided += play->tally.undecided;
+    tally->ticks += play->tally.ticks;
+    tally->flushes += play->tally.flushes;
     tally->steps += play->tally.steps;
+    if (play->tally.steps_most > tally->steps_most) {
+        tally->steps_most = play->tally.steps_most;
+    }
 }
 
 /* ---- Asking ---- */
@@ -150,9 +164,29 @@ static struct asked *asked_at(struct pc_talk *talk, unsigned index)
     return &talk->asked[(talk->asked_first + index) % PC_COUNT_OF(talk->asked)];
 }
 
+/* Some seconds pass, between what was asked and what will be. */
+static void tick(struct pc_play *play, uint32_t seconds)
+{
+    play->config.tick(play->config.ctx, seconds);
+    const struct pc_linear_call call = {.what = PC_LINEAR_TICK,
+                                        .asked = ++play->clock,
+                                        .answered = ++play->clock,
+                                        .asked_second = play->second,
+                                        .delta = seconds,
+                                        .answer = PC_LINEAR_DONE};
+    for (unsigned i = 0; i < play->source.key_count; i++) {
+        pc_linear_add(play->keys[i], &call);
+    }
+    play->second += seconds;
+    play->tally.ticks++;
+}
+
 static void ask_next(struct pc_talk *talk)
 {
     struct pc_play *play = talk->play;
+    if (play->config.tick != NULL && pc_random_below(&talk->random, TICK_RATE) == 0) {
+        tick(play, 1 + (uint32_t)pc_random_below(&talk->random, 2));
+    }
     struct asked *asked = asked_at(talk, talk->asked_count++);
     struct pc_ask *ask = &asked->ask;
     if (talk->requests_left == 0) {
@@ -165,6 +199,8 @@ static void ask_next(struct pc_talk *talk)
     talk->quiet_run = ask->quiet ? talk->quiet_run + 1 : 0;
     talk->aloud_count += !ask->quiet;
     asked->asked = ++play->clock;
+    asked->asked_second = play->second;
+    play->tally.flushes += ask->what == PC_LINEAR_FLUSH;
     talk->out_at = 0;
     talk->out_end = pc_ask_print(&play->source, ask, talk->out);
 }
@@ -186,16 +222,6 @@ size_t pc_talk_pull(struct pc_talk *talk, void *out, size_t room)
 
 /* ---- What was told, into the history ---- */
 
-static uint32_t life_named(int64_t seconds)
-{
-    uint32_t life = 0;
-    while (seconds >= 0 && life + 1 < PC_COUNT_OF(pc_ask_lives) &&
-           seconds > (int64_t)pc_ask_lives[life]) {
-        life++;
-    }
-    return seconds < 0 ? 0 : life;
-}
-
 /* One call of one key. `told` may be NULL: nothing but the answer is known. */
 static void record(struct pc_talk *talk, const struct asked *asked, unsigned key, uint64_t answered,
                    enum pc_linear_answer answer, const struct told *told)
@@ -207,10 +233,16 @@ static void record(struct pc_talk *talk, const struct asked *asked, unsigned key
         .what = ask->what,
         .asked = asked->asked,
         .answered = answered,
+        .asked_second = asked->asked_second,
         .flags = ask->flags,
         .life = ask->life,
+        .recache = ask->recache,
         .unique = ask->unique,
         .delta = ask->delta,
+        .initial = ask->initial,
+        .compares = ask->compares,
+        .claims = ask->claims,
+        .vivifies = ask->vivifies,
         .answer = answer,
     };
     char *value = NULL;
@@ -226,7 +258,11 @@ static void record(struct pc_talk *talk, const struct asked *asked, unsigned key
     }
     if (told != NULL && told->tells_life) {
         call.tells_life = true;
-        call.told_life = life_named(told->seconds);
+        call.told_life = told->seconds < 0 ? PC_LINEAR_FOREVER : (uint32_t)told->seconds;
+    }
+    if (told != NULL && ask->claims) {
+        call.tells_marks = true;
+        call.told_marks = told->marks;
     }
     if (told != NULL && ask->wants_value) {
         call.tells_value = true;
@@ -267,7 +303,9 @@ static void end_quiet(struct pc_talk *talk, uint64_t answered)
     if (asked->ask.meta) {
         answer = asked->ask.what == PC_LINEAR_GET ? PC_LINEAR_ABSENT : PC_LINEAR_DONE;
     }
-    record(talk, asked, asked->ask.keys[0], answered, answer, NULL);
+    for (unsigned i = 0; i < asked->ask.key_count; i++) {
+        record(talk, asked, asked->ask.keys[i], answered, answer, NULL);
+    }
     forget_oldest(talk);
 }
 
@@ -323,6 +361,21 @@ static bool flag_of(const struct pc_talk *talk, size_t at, char flag, long long 
         char *end;
         *out_number = strtoll(found + 2, &end, 10);
         if (end != found + 2 && (*end == ' ' || *end == '\r')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A meta answer's flag without a value. */
+static bool has_flag(const struct pc_talk *talk, size_t at, char flag)
+{
+    const char text[] = {' ', flag, '\0'};
+    const char *line = talk->in + at;
+    const size_t length = strcspn(line, "\r");
+    for (const char *found = strstr(line, text); found != NULL && found < line + length;
+         found = strstr(found + 1, text)) {
+        if (found[2] == ' ' || found[2] == '\r') {
             return true;
         }
     }
@@ -391,6 +444,7 @@ static const struct {
     enum pc_linear_answer answer;
 } words[] = {
     {"STORED\r\n", PC_LINEAR_DONE},
+    {"OK\r\n", PC_LINEAR_DONE},
     {"DELETED\r\n", PC_LINEAR_DONE},
     {"TOUCHED\r\n", PC_LINEAR_DONE},
     {"NOT_STORED\r\n", PC_LINEAR_NOT_STORED},
@@ -431,6 +485,9 @@ static enum parse parse_meta_facts(struct pc_talk *talk, const struct asked *ask
     told->flags = (uint32_t)flags;
     told->unique = (uint64_t)unique;
     told->seconds = seconds;
+    told->marks = (has_flag(talk, 0, 'X') ? PC_LINEAR_STALE_MARK : 0) |
+                  (has_flag(talk, 0, 'Z') ? PC_LINEAR_CLAIMED : 0) |
+                  (has_flag(talk, 0, 'W') ? PC_LINEAR_WON : 0);
     if (has_flags != asked->ask.wants_value || told->tells_unique != asked->ask.wants_unique ||
         told->tells_life != asked->ask.wants_life) {
         (void)wrong(talk, "not the facts that were asked", 0);

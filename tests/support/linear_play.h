@@ -26,7 +26,10 @@ struct pc_play_config {
     const char *prefix; /* of its keys: another one for each play against one server */
     unsigned key_count; /* 0: drawn, 1 to 6 */
     unsigned depth_max; /* requests aloud under way a connection; 0: drawn, 1 to 4 */
-    bool vanishes;      /* the server may evict */
+    bool vanishes;      /* the server may evict, and is given reason to */
+    /* Let the server's clock go on by so many seconds, at once; NULL: it stands still. */
+    void (*tick)(void *ctx, uint32_t seconds);
+    void *ctx;
 };
 
 struct pc_play *pc_play_create(const struct pc_play_config *config);
@@ -39,8 +42,9 @@ const char *pc_play_judge(struct pc_play *play, FILE *report);
 struct pc_play_tally {
     uint64_t calls, answered, untold, cut; /* calls of one key: told, quiet, never answered */
     uint64_t beside; /* what others asked or were told while a call was under way, over all calls */
-    uint64_t steps;  /* of the search */
-    uint64_t undecided; /* keys whose search was given up: too many calls without an answer */
+    uint64_t ticks, flushes;
+    uint64_t steps, steps_most; /* of the search: in all, and of one key */
+    uint64_t vanished;          /* keys that are linear only since an item may vanish */
 };
 
 /* Adds to `tally`. */

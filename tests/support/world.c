@@ -597,6 +597,9 @@ static bool runtime_make(struct world *world, uint64_t seed)
     }
     world->runtime->spins = world->spins;
     world->runtime->credit_count = world->credit_count;
+    if (config->made != NULL) {
+        config->made(config->ctx, world->runtime);
+    }
     world->address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(7000)};
     return true;
 }
@@ -637,6 +640,9 @@ static struct world *world_make(const struct pc_world_config *config)
     world->core_bytes_max = pc_random_below(&random, 6) == 0 ? 400 * 1024 : 0;
     world->spins = pc_random_below(&random, 2) == 0;
     world->credit_count = config->few_credits ? credits_draw(config->seed) : 0;
+    if (config->credit_count != 0) {
+        world->credit_count = config->credit_count;
+    }
     bool stops_early = pc_random_below(&random, 4) == 0 && !config->to_the_end;
     world->stop_at_ns =
         stops_early ? world->script->now_ns + pc_random_below(&random, 8000000) : PC_FOREVER;

@@ -42,14 +42,16 @@ struct pc_world_config {
     const char *model;
     unsigned core_count, worker_count, place_count;
     bool places_shared, places_lent;
-    bool to_the_end;  /* the runtime is not stopped before all clients have gone */
-    bool calm;        /* a machine without bad luck: what goes wrong is the runtime's */
-    bool few_credits; /* in half of the seeds calls wait for credits */
+    bool to_the_end;       /* the runtime is not stopped before all clients have gone */
+    bool calm;             /* a machine without bad luck: what goes wrong is the runtime's */
+    bool few_credits;      /* in half of the seeds calls wait for credits */
+    unsigned credit_count; /* of each pair of cores, whatever is drawn; 0: as drawn */
     const struct pc_service *service;
     void *app;
+    void (*made)(void *ctx, struct pc_runtime *runtime); /* before it runs; may be NULL */
     unsigned client_count, connection_count; /* clients; connections each, one after the other */
     void (*talk)(void *ctx, unsigned connection, uint64_t seed, struct pc_world_talk *out);
-    void *ctx;                         /* for talk, broken and settled */
+    void *ctx;                         /* for made, talk, broken and settled */
     const char *(*broken)(void *ctx);  /* asked all along; NULL: nothing yet */
     const char *(*settled)(void *ctx); /* after the runtime is gone; NULL: all is well */
 };
