@@ -140,7 +140,7 @@ struct pc_config {
     unsigned worker_count; /* 0: as many as the model wants */
     unsigned place_count;  /* places belong to core (place mod core_count) */
     bool places_shared;    /* places may be used on any lane: a call to one is done at once */
-    bool places_lent;      /* a core's places may be borrowed while it sleeps */
+    bool places_lent;      /* a core's places may be borrowed while it is elsewhere */
     bool accept_by_hash;   /* keep a connection where the kernel's hash put it */
     unsigned connection_count_max; /* 0: 1024 */
     unsigned backlog_count;        /* 0: 1024 */
@@ -213,7 +213,7 @@ void pc_request_concerns(struct pc_request *, int32_t place);
 
 /* Without a call. at_hand: this lane may be at the place now, and until it returns to the runtime:
  * it is the place's core, and nobody has borrowed the place.
- * borrow: the place's core sleeps, nobody else has the place, and the request may go there out of
+ * borrow: the place's core sleeps or is busy elsewhere, nobody else has the place, and the request may go there out of
  * turn: no call of its connection to that place is unanswered. Until give_back it is this lane's;
  * do one thing there, and neither wait nor post. Where places are not lent, always false. */
 bool pc_place_at_hand(const struct pc_lane *, int32_t place);

@@ -4,6 +4,7 @@
 
 #include "base/hooks.h"
 #include "runtime/listener.h"
+#include "runtime/place.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -382,6 +383,7 @@ static bool conn_send(struct pc_conn *conn)
     struct pc_exchange *exchange = &conn->exchange;
     struct pc_counters *counters = core->lane.counters;
     size_t budget = PC_SEND_BYTES_MAX;
+    pc_places_lay_down(core); /* the kernel takes longer than we were there */
     while (exchange->output.bytes > 0 && budget > 0 && !sending(conn)) {
         struct iovec pieces[PC_SEND_PIECES_MAX];
         unsigned piece_count;

@@ -28,12 +28,14 @@ static void ring_index(void *ctx, unsigned to_index)
     pc_core_ring(core->lane.runtime->cores[to_index]);
 }
 
-void pc_core_send_control(struct pc_core *core, struct pc_control *control)
+bool pc_core_send_control(struct pc_core *core, struct pc_control *control)
 {
     pc_mailbox_post_control(core->mailbox, control);
-    if (pc_mailbox_must_ring(core->mailbox)) {
+    const bool slept = pc_mailbox_must_ring(core->mailbox);
+    if (slept) {
         pc_core_ring(core);
     }
+    return slept;
 }
 
 /* Batches leave while the turn still runs, so that the owner can work beside us. */
@@ -69,7 +71,7 @@ bool pc_core_call(struct pc_lane *lane, struct pc_call *call)
     PC_ASSERT(call->place >= 0 && (unsigned)call->place < runtime->config.place_count);
     unsigned owner = (unsigned)call->place % runtime->core_count;
     if (owner == lane->index || runtime->config.places_shared) {
-        if (pc_places_away(core)) {
+        if (!pc_places_enter(core)) {
             pc_places_park(core, call);
             return true;
         }
@@ -135,7 +137,6 @@ static void phase_poll(struct pc_core *core)
         core->sleeping = false;
         pc_mailbox_awake(core->mailbox);
     }
-    pc_places_take_up(core);
     for (int i = 0; i < count; i++) {
         const struct pc_ready *report = &core->reports[i];
         if (PC_UNLIKELY(report->handle.generation == 0)) {
@@ -168,7 +169,7 @@ static void visit_letter(void *ctx, struct pc_letter *letter, enum pc_letter_kin
         pc_core_answered(call);
         return;
     }
-    if (pc_places_away(core)) {
+    if (!pc_places_enter(core)) {
         pc_places_park(core, call);
         return;
     }
@@ -201,9 +202,10 @@ static void visit_control(struct pc_core *core, struct pc_control *control)
     }
 }
 
-/* Publish what waits in the outboxes, and ring who sleeps. */
+/* Publish what waits in the outboxes, and ring who sleeps; whoever is rung finds nobody here. */
 static void post_all(struct pc_core *core)
 {
+    pc_places_lay_down(core);
     unsigned count = pc_mailbox_flush(core->mailbox, ring_index, core);
     if (count > 0) {
         pc_count_add(&core->lane.counters->letters_posted, count);
@@ -263,7 +265,7 @@ static void phase_steps(struct pc_core *core)
 {
     const struct pc_runtime *runtime = core->lane.runtime;
     if (runtime->service->place_step == NULL || core->lane.now_ns < core->step_ns ||
-        pc_places_away(core)) {
+        !pc_places_enter(core)) {
         return;
     }
     core->stepping = false;
@@ -395,31 +397,43 @@ static bool has_work(const struct pc_core *core)
            (core->stepping && !pc_places_away(core));
 }
 
-/* Look for mail a little longer before sleeping: another core is likely to write at once. The time
- * doubles when it paid and halves when it did not, so an idle core does not burn its CPU. */
-static bool poll_briefly(struct pc_core *core)
+/* True: mail came within so long. */
+static bool poll_mailbox(struct pc_core *core, uint64_t limit_ns)
 {
     const struct pc_kernel *kernel = core->lane.kernel;
-    struct pc_runtime *runtime = core->lane.runtime;
-    if (!runtime->spins || runtime->core_count == 1) {
-        return false;
-    }
-    if (pc_mailbox_settled(core->mailbox) && core->spin_ns < PC_SPIN_NS_MIN &&
-        !pc_places_away(core)) {
-        return false;
-    }
-    uint64_t limit_ns = core->spin_ns < PC_SPIN_NS_MIN ? PC_SPIN_NS_MIN : core->spin_ns;
-    uint64_t until_ns = kernel->clock_ns(kernel) + limit_ns;
+    const uint64_t until_ns = kernel->clock_ns(kernel) + limit_ns;
     do {
         if (pc_mailbox_has_mail(core->mailbox)) {
-            core->spin_ns = limit_ns * 2 < PC_SPIN_NS_MAX ? limit_ns * 2 : PC_SPIN_NS_MAX;
             pc_count(&core->lane.counters->polls_paid);
             return true;
         }
         pc_cpu_relax();
     } while (kernel->clock_ns(kernel) < until_ns);
-    core->spin_ns = core->spin_ns / 2;
     pc_count(&core->lane.counters->polls_lost);
+    return false;
+}
+
+/* Look for mail a little longer before sleeping: another core is likely to write at once. The time
+ * doubles when it paid and halves when it did not, so an idle core does not burn its CPU. */
+static bool poll_briefly(struct pc_core *core)
+{
+    const struct pc_runtime *runtime = core->lane.runtime;
+    if (!runtime->spins || runtime->core_count == 1) {
+        return false;
+    }
+    if (pc_places_away(core)) {
+        /* The borrower is at it, and done sooner than it could wake us: no habit to learn. */
+        return poll_mailbox(core, PC_SPIN_NS_MAX);
+    }
+    if (pc_mailbox_settled(core->mailbox) && core->spin_ns < PC_SPIN_NS_MIN) {
+        return false;
+    }
+    const uint64_t limit_ns = core->spin_ns < PC_SPIN_NS_MIN ? PC_SPIN_NS_MIN : core->spin_ns;
+    if (poll_mailbox(core, limit_ns)) {
+        core->spin_ns = limit_ns * 2 < PC_SPIN_NS_MAX ? limit_ns * 2 : PC_SPIN_NS_MAX;
+        return true;
+    }
+    core->spin_ns = core->spin_ns / 2;
     return false;
 }
 
@@ -429,8 +443,6 @@ static void rest(struct pc_core *core)
     if (has_work(core) || poll_briefly(core)) {
         return;
     }
-    /* Laid down before the announcement: whoever sees us sleep need not wake us. */
-    pc_places_lay_down(core);
     if (!pc_mailbox_prepare_sleep(core->mailbox)) {
         return;
     }

@@ -94,8 +94,8 @@ bool pc_core_turn(struct pc_core *core);
 /* Wake it.  Core: any, signal-safe. */
 void pc_core_ring(struct pc_core *core);
 
-/* Leave a control letter and wake it if it sleeps.  Core: any. */
-void pc_core_send_control(struct pc_core *core, struct pc_control *control);
+/* Leave a control letter and wake it if it sleeps; true: it did.  Core: any. */
+bool pc_core_send_control(struct pc_core *core, struct pc_control *control);
 
 /* Post `call` where it must run; false: it may run here and now.  Lane: any. */
 bool pc_core_call(struct pc_lane *lane, struct pc_call *call);

@@ -15,11 +15,16 @@ void pc_places_lay_down(struct pc_core *core)
     }
 }
 
-void pc_places_take_up(struct pc_core *core)
+bool pc_places_take_up(struct pc_core *core)
 {
-    if (core->baton.state == PC_BATON_LENT && !pc_baton_take_up(&core->baton)) {
-        pc_count(&core->lane.counters->batons_wanted);
+    if (pc_places_away(core)) {
+        return false;
     }
+    if (!pc_baton_take_up(&core->baton)) {
+        pc_count(&core->lane.counters->batons_wanted);
+        return false;
+    }
+    return true;
 }
 
 void pc_places_park(struct pc_core *core, struct pc_call *call)
@@ -59,7 +64,7 @@ bool pc_place_at_hand(const struct pc_lane *lane, int32_t place)
 {
     return lane->kind == PC_LANE_CORE && place >= 0 &&
            (unsigned)place % lane->runtime->core_count == lane->index &&
-           !pc_places_away(PC_CONTAINER_OF((uintptr_t)lane, struct pc_core, lane));
+           pc_places_enter(PC_CONTAINER_OF((uintptr_t)lane, struct pc_core, lane));
 }
 
 bool pc_place_borrow(const struct pc_request *request, int32_t place)
@@ -78,6 +83,7 @@ bool pc_place_borrow(const struct pc_request *request, int32_t place)
     }
     struct pc_baton *baton = &runtime->cores[owner]->baton;
     if (!pc_baton_lies(baton)) {
+        pc_count(&lane->counters->borrow_missed);
         return false;
     }
     const bool borrowed = pc_baton_borrow(baton, (unsigned)place / runtime->core_count);
@@ -87,9 +93,11 @@ bool pc_place_borrow(const struct pc_request *request, int32_t place)
 
 void pc_place_give_back(const struct pc_request *request, int32_t place)
 {
-    const struct pc_runtime *runtime = pc_slot_of(request)->exchange->lane->runtime;
+    const struct pc_lane *lane = pc_slot_of(request)->exchange->lane;
+    const struct pc_runtime *runtime = lane->runtime;
     struct pc_core *owner = runtime->cores[(unsigned)place % runtime->core_count];
-    if (pc_baton_give_back(&owner->baton, (unsigned)place / runtime->core_count)) {
-        pc_core_send_control(owner, &owner->baton.control);
+    if (pc_baton_give_back(&owner->baton, (unsigned)place / runtime->core_count) &&
+        pc_core_send_control(owner, &owner->baton.control)) {
+        pc_count(&lane->counters->bells);
     }
 }

@@ -2,10 +2,12 @@
 /*
  * place: when a core may be at its places, and what waits while it may not.
  *
- * Before a core sleeps it lays its places down (baton.h); others do there what would else wake it.
- * When it wakes and one is still borrowed, it goes on without them all: calls and its own requests
- * for them are parked, in the order they came, until the borrower's control letter. That takes as
- * long as one thing takes to do; all, because one call may be about several places of a core.
+ * A core takes its places up (baton.h) when it has something to do there and lays them down before
+ * the next thing that takes long: a send, a bell, sleep. So they lie there while it sleeps, and for
+ * most of a turn; others do there what would else need a letter and, often, a waking. When it wants
+ * them and one is borrowed, it goes on without them all: calls and its own requests for them are
+ * parked, in the order they came, until the borrower's control letter. That takes as long as one
+ * thing takes to do; all, because one call may be about several places of a core.
  *
  * Owner    The core. pc_place_borrow and give_back (service.h) run on other cores.
  * Memory   Parked calls are linked through themselves.
@@ -22,11 +24,18 @@ static inline bool pc_places_away(const struct pc_core *core)
     return PC_UNLIKELY(core->baton.state == PC_BATON_WANTED);
 }
 
-/* Before the core announces its sleep.  Core: owner. */
-void pc_places_lay_down(struct pc_core *core);
+/* Take up what lies there; the slow part of enter.  Core: owner. */
+bool pc_places_take_up(struct pc_core *core);
 
-/* After its sleep, or when it does not sleep after all; harmless otherwise.  Core: owner. */
-void pc_places_take_up(struct pc_core *core);
+/* True: the core may be at its places until it lays them down. False: some are borrowed, and what
+ * is to be done there is parked.  Core: owner. */
+static inline bool pc_places_enter(struct pc_core *core)
+{
+    return PC_LIKELY(core->baton.state == PC_BATON_HELD) || pc_places_take_up(core);
+}
+
+/* Done there for now; harmless if it was not there.  Core: owner. */
+void pc_places_lay_down(struct pc_core *core);
 
 /* Let a call wait; the places are away.  Core: owner. */
 void pc_places_park(struct pc_core *core, struct pc_call *call);

@@ -57,7 +57,7 @@ struct pc_runtime {
     unsigned lane_count, worker_count;
     bool spins;            /* a core may poll before it sleeps: CPUs are not shared */
     unsigned credit_count; /* of each pair of cores; 0: pc_mailbox_credits. Tests set it */
-    bool lends;            /* the places of a core that sleeps may be borrowed */
+    bool lends;            /* the places of a core that is not there may be borrowed */
     uint64_t start_ns;
     /* Installed by the model: run a call on a worker; run a connection's batch on a worker. NULL:
      * there are no workers, or they take no batches. */

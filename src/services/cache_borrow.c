@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cache_borrow: requests of one key, done in a slice borrowed from a core that sleeps.
+ * cache_borrow: requests of one key, done in a slice borrowed from a core that is elsewhere.
  *
  * A borrower does only what is short and needs no upkeep: no value that may go into chunks, nothing
  * that extends one, and only where there is room already; the owner is woken for the rest. Pacing,

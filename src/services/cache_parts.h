@@ -8,7 +8,7 @@
  *   cache_meta.c   meta requests: flags to questions and facts to answers
  *   cache_meta_run.c  what they ask of a slice, and binary requests too
  *   cache_binary.c the binary protocol, on the questions of the meta requests
- *   cache_borrow.c requests done in a slice borrowed from a core that sleeps
+ *   cache_borrow.c requests done in a slice borrowed from another core
  *   cache_peek.c   reads answered without their owner
  *   cache_body.c   values too long to come with their line
  *   cache_stats.c  requests to all places: flush_all, stats

@@ -174,19 +174,24 @@ static void worlds_meet_every_limit(void **state)
         return;
     }
     tally = (struct pc_world_tally){0};
+    uint64_t borrowed_awake = 0;
     for (uint64_t seed = 1; seed <= 150; seed++) {
         assert_null(service_world(seed, stderr));
+        borrowed_awake += service_tally.calls_borrowed_awake;
     }
     print_message("150 worlds: %" PRIu64 " steps, %" PRIu64 " requests, %" PRIu64
                   " letters, %" PRIu64 " jobs, %" PRIu64 " read pauses, %" PRIu64
                   " waits for credits, %" PRIu64 " waits for memory, %" PRIu64 " polls paid\n",
                   tally.steps, tally.requests, tally.letters, tally.jobs, tally.read_pauses,
                   tally.credit_waits, tally.cap_core, tally.polls_paid);
-    print_message("lending: %" PRIu64 " borrowed, %" PRIu64 " refused, %" PRIu64
-                  " wanted back, %" PRIu64 " calls parked\n",
-                  tally.borrowed, tally.borrow_refused, tally.batons_wanted, tally.calls_parked);
+    print_message("lending: %" PRIu64 " borrowed, %" PRIu64 " from who was awake, %" PRIu64
+                  " refused, %" PRIu64 " missed, %" PRIu64 " wanted back, %" PRIu64
+                  " calls parked\n",
+                  tally.borrowed, borrowed_awake, tally.borrow_refused, tally.borrow_missed,
+                  tally.batons_wanted, tally.calls_parked);
     assert_true(tally.letters > 0 && tally.jobs > 0 && tally.cap_core > 0 && tally.polls_paid > 0);
-    assert_true(tally.borrowed > 0 && tally.borrow_refused > 0 && tally.batons_wanted > 0 &&
+    assert_true(borrowed_awake > 0 && borrowed_awake < tally.borrowed);
+    assert_true(tally.borrow_refused > 0 && tally.borrow_missed > 0 && tally.batons_wanted > 0 &&
                 tally.calls_parked > 0);
 }
 

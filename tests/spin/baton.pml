@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * baton: a core's places are worked at by the core, or by borrowers while it sleeps (DESIGN rule 6).
+ * baton: a core's places are worked at by the core, or by borrowers while it is elsewhere (DESIGN
+ * rule 6).
  *
  * The word is that of baton.h: LENT, and a bit for each of two places that is borrowed. Two
  * borrowers have WORKS pieces of work each, the first at either place, the second at place 0. Each
  * tries to borrow; where it is refused it posts a letter to the owner and rings if needed. The owner
- * lays its places down before it sleeps and takes them up when it wakes; if one is borrowed it parks
- * letters until the control letter of whoever gives back the last. All work is done in the end, at
+ * takes its places up when there is something to do, or when it likes, and lays them down when that
+ * is done, always before it sleeps; if one is borrowed it parks letters until the control letter of
+ * whoever gives back the last. All work is done in the end, at
  * each place by one at a time; a letter nobody serves is an invalid end state, and a control letter
  * posted twice trips an assertion.
  *
@@ -150,6 +152,16 @@ inline take_letters(cell, head)
     head = value
 }
 
+/* Once for each laying down. */
+inline take_up()
+{
+    add(OWNER, WORD, -LENT, word);
+    lent = false;
+#ifndef BROKEN_UNTAKEN
+    away = word != LENT
+#endif
+}
+
 #define ALL_DONE (work_done[0] + work_done[1] == 2 * WORKS)
 
 proctype owner()
@@ -159,18 +171,14 @@ proctype owner()
     do
     :: ALL_DONE && !away -> break
     :: else ->
-           /* Taking up, once for each sleep. */
-           if
-           :: lent ->
-                  add(OWNER, WORD, -LENT, word);
-                  lent = false;
-#ifndef BROKEN_UNTAKEN
-                  away = word != LENT
-#endif
-           :: else
-           fi;
            take_letters(LETTER_1, head_1);
            take_letters(LETTER_2, head_2);
+           /* For letters it must; its own requests may come or not. */
+           if
+           :: lent -> take_up()
+           :: lent && waiting == 0 -> skip
+           :: !lent -> skip
+           fi;
            exchange(OWNER, CONTROL, 0, value);
            if
            :: value == 1 -> away = false
@@ -178,7 +186,7 @@ proctype owner()
            fi;
            /* What is parked is done once all is here. */
            do
-           :: !away && waiting > 0 -> work(OWNER, 0); waiting--
+           :: !away && waiting > 0 -> assert(!lent); work(OWNER, 0); waiting--
            :: else -> break
            od;
 #ifdef BROKEN_LENT_TWICE
@@ -188,7 +196,7 @@ proctype owner()
            fi;
 #else
            if
-           :: !away -> exchange(OWNER, WORD, LENT, word); lent = true
+           :: !away && !lent -> exchange(OWNER, WORD, LENT, word); lent = true
            :: else
            fi;
 #endif

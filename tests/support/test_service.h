@@ -37,7 +37,7 @@ struct pc_test_service_config {
 struct pc_test_tally {
     uint64_t begun, ended;
     uint64_t parsed[3], served[4]; /* by enum pc_parse and enum pc_serve */
-    uint64_t calls_posted, calls_done, calls_later, calls_borrowed;
+    uint64_t calls_posted, calls_done, calls_later, calls_borrowed, calls_borrowed_awake;
     uint64_t holds_taken, holds_released;
     uint64_t copies, reserves, reserves_across, extras;
     uint64_t bodies[PC_TEST_BODY_COUNT], bodies_cut;

@@ -4,6 +4,9 @@
 
 #include "base/bytes.h"
 #include "base/hooks.h"
+#include "runtime/core.h"
+#include "runtime/exchange.h"
+#include "runtime/mailbox.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +79,14 @@ static int32_t place_draw(struct pc_test_service *service, struct scratch *scrat
     return (int32_t)pc_random_below(&scratch->random, place_count);
 }
 
-/* Do it here instead of posting it, if the place's core sleeps. */
+/* Its core has announced that it sleeps. */
+static bool owner_sleeps(const struct pc_request *request, int32_t place)
+{
+    const struct pc_runtime *runtime = pc_slot_of(request)->exchange->lane->runtime;
+    return pc_mailbox_sleeps(runtime->cores[(unsigned)place % runtime->core_count]->mailbox);
+}
+
+/* Do it here instead of posting it, if the place's core is elsewhere. */
 static bool call_borrows(struct pc_test_service *service, struct pc_request *request,
                          struct test_call *call)
 {
@@ -90,6 +100,9 @@ static bool call_borrows(struct pc_test_service *service, struct pc_request *req
     pc_place_give_back(request, place);
     call->call.answered = true;
     TALLY_ADD(service, calls_borrowed);
+    if (!owner_sleeps(request, place)) {
+        TALLY_ADD(service, calls_borrowed_awake);
+    }
     return true;
 }
 

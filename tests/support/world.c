@@ -565,6 +565,7 @@ static void tally_fill(struct world *world, struct pc_world_tally *tally)
     tally->polls_paid += pc_runtime_counter(runtime, "polls_paid");
     tally->borrowed += pc_runtime_counter(runtime, "borrowed");
     tally->borrow_refused += pc_runtime_counter(runtime, "borrow_refused");
+    tally->borrow_missed += pc_runtime_counter(runtime, "borrow_missed");
     tally->batons_wanted += pc_runtime_counter(runtime, "batons_wanted");
     tally->calls_parked += pc_runtime_counter(runtime, "calls_parked");
 }

@@ -60,7 +60,7 @@ struct pc_world_config {
 struct pc_world_tally {
     uint64_t steps, requests, letters, handed_over, sends_short, half_closed, resets, timers_fired;
     uint64_t accept_pauses, jobs, read_pauses, credit_waits, cap_core, polls_paid, elapsed_ns;
-    uint64_t borrowed, borrow_refused, batons_wanted, calls_parked;
+    uint64_t borrowed, borrow_refused, borrow_missed, batons_wanted, calls_parked;
 };
 
 /* Run it. NULL: all was as promised; else what was not. `report` (may be NULL) gets where everybody

@@ -33,7 +33,8 @@ struct pc_owners_mode {
     bool any_lane;
     /* Any core may read any slice without entering it. */
     bool peeks;
-    /* Slices of a core that sleeps may be borrowed (pc_place_borrow), unless told otherwise. */
+    /* Slices may be borrowed while their core is elsewhere (pc_place_borrow), unless told
+     * otherwise. */
     bool lends;
     /* True: the slice is this lane's until it leaves. False: post a call to the place. */
     bool (*enter)(struct pc_owners *owners, unsigned place, const struct pc_lane *lane);
