@@ -240,15 +240,15 @@ def print_json(record, out):
         print(line, flush=True)
 
 
-def server_connections(pid):
-    """Established TCP connections per event loop, from the outside: the kernel lists what each
-    epoll descriptor watches, whatever the server says of itself."""
-    established = set()
+def server_loops(pid):
+    """The peer's ports of the established TCP connections of each event loop, from the outside:
+    the kernel lists what each epoll descriptor watches, whatever the server says of itself."""
+    established = {}
     for table in (f"/proc/{pid}/net/tcp", f"/proc/{pid}/net/tcp6"):
         for line in read_text(table).splitlines()[1:]:
             words = line.split()
             if words[3] == "01":
-                established.add(f"socket:[{words[9]}]")
+                established[f"socket:[{words[9]}]"] = int(words[2].rpartition(":")[2], 16)
     folder = pathlib.Path(f"/proc/{pid}/fd")
     links = {}
     for entry in folder.iterdir():
@@ -256,14 +256,19 @@ def server_connections(pid):
             links[entry.name] = os.readlink(entry)
         except OSError:
             pass  # closed meanwhile
-    counts = []
-    for name, link in links.items():
-        if link == "anon_inode:[eventpoll]":
-            watched = [line.split()[1] for line in
+    loops = []
+    for name in sorted(links, key=int):
+        if links[name] == "anon_inode:[eventpoll]":
+            watched = [links.get(line.split()[1]) for line in
                        read_text(f"/proc/{pid}/fdinfo/{name}").splitlines()
                        if line.startswith("tfd:")]
-            counts.append(sum(links.get(fd) in established for fd in watched))
-    return counts
+            loops.append([established[link] for link in watched if link in established])
+    return loops
+
+
+def server_connections(pid):
+    """Established TCP connections per event loop."""
+    return [len(ports) for ports in server_loops(pid)]
 
 
 def anonymous_bytes(pid):
