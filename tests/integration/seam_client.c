@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,11 +122,11 @@ static void link_shape(struct client *client, struct link *link)
 
 static bool link_open(struct client *client, struct link *link)
 {
-    *link = (struct link){.fd = -1};
     if (client->result->verified >= client->config->request_count ||
         client->result->connections >= client->config->connection_count_max) {
         return false;
     }
+    memset(link, 0, offsetof(struct link, chunk));
     pc_random_init(&link->random, pc_random_next(&client->random));
     link->fate = (enum fate)pc_random_below(&link->random, FATE_COUNT);
     link_shape(client, link);
