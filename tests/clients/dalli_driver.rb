@@ -1,6 +1,6 @@
 #!/usr/bin/ruby
 # SPDX-License-Identifier: Apache-2.0
-# dalli: Ruby. The binary protocol; meta too from 3.2 on. steps.py says what a driver is.
+# dalli: Ruby. The binary protocol, and meta from 3.2 on (debian_packages.py). steps.py says what a driver is.
 
 begin
   require 'dalli'
@@ -19,7 +19,11 @@ if protocol == 'meta' && !defined?(Dalli::Protocol::Meta)
 end
 RAW = { raw: true }.freeze
 options = { value_max_bytes: 4 << 20, down_retry_delay: 0 }
-options[:protocol] = :meta if protocol == 'meta'
+if protocol == 'meta'
+  # It reads a value up to the first line end, so that it can keep none, nor what is compressed.
+  options[:protocol] = :meta
+  options[:compress] = false
+end
 $client = Dalli::Client.new("#{host}:#{port}", options)
 $unique = {}
 
@@ -96,5 +100,5 @@ rescue StandardError => e
 end
 
 $stdout.sync = true
-puts JSON.generate({ client: "dalli #{Dalli::VERSION}", ops: OPS.keys })
+puts JSON.generate({ client: "dalli #{Dalli::VERSION}", ops: OPS.keys, keeps_line_ends: protocol != 'meta' })
 $stdin.each_line { |line| puts JSON.generate(serve(JSON.parse(line))) }
