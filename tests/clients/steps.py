@@ -31,7 +31,9 @@ from cache_process import CacheProcess, wait_until  # noqa: E402
 FLAGS = ("--cores", "2", "--affinity", "0", "-m", "128", "-I", "2m")
 ANSWER_SECONDS = 60
 SKIPPED = 77
-INTERPRETERS = {".py": ["/usr/bin/python3"], ".php": ["php"], ".pl": ["perl"], ".rb": ["ruby"], ".js": ["node"]}
+INTERPRETERS = {".py": ["/usr/bin/python3"], ".php": ["php"], ".pl": ["perl"], ".rb": ["ruby"], ".js": ["node"],
+                ".go": ["go", "run"]}
+GO_LIBRARIES = "/usr/share/gocode"  # where Debian's packages put them
 
 
 class Refused(Exception):
@@ -337,6 +339,21 @@ class Steps(unittest.TestCase):
         self.assertIsNone(self.get("a"))
 
 
+def environment_of(file, words):
+    """What the driver's language needs to find its library."""
+    environment = dict(os.environ)
+    if file.endswith(".js"):
+        environment["NODE_PATH"] = npm_packages.fetch()
+    elif file == "dalli_driver.rb" and "meta" in words:
+        environment["RUBYLIB"] = debian_packages.ruby_library(debian_packages.RUBY_DALLI)
+    elif file.endswith(".go"):
+        if not os.path.exists(os.path.join(GO_LIBRARIES, "src/github.com/bradfitz/gomemcache")):
+            raise Missing("golang-github-bradfitz-gomemcache-dev is not installed")
+        environment.update(GO111MODULE="off", GOPATH=GO_LIBRARIES, GOFLAGS="-buildvcs=false",
+                           GOCACHE=os.environ["GO_FOLDER"])
+    return environment
+
+
 def main(arguments):
     if arguments[:1] == ["--reference"]:
         Steps.reference = True
@@ -344,15 +361,11 @@ def main(arguments):
     if not arguments:
         sys.exit(__doc__)
     Steps.file, Steps.words = arguments[0], arguments[1:]
-    Steps.environment = dict(os.environ)
     interpreter = INTERPRETERS[os.path.splitext(Steps.file)[1]][0]
     try:
         if shutil.which(interpreter) is None:
             raise Missing(f"{interpreter} is not installed")
-        if Steps.file.endswith(".js"):
-            Steps.environment["NODE_PATH"] = npm_packages.fetch()
-        if Steps.file == "dalli_driver.rb" and "meta" in Steps.words:
-            Steps.environment["RUBYLIB"] = debian_packages.ruby_library(debian_packages.RUBY_DALLI)
+        Steps.environment = environment_of(Steps.file, Steps.words)
         # Who the client is and what it has is asked once, of a driver without a server.
         driver = Steps.drive(free_port())
         driver.close()
