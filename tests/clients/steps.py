@@ -26,7 +26,8 @@ sys.path[:0] = [os.path.join(HERE, "..", "integration"), os.path.join(HERE, ".."
 
 import debian_packages  # noqa: E402
 import npm_packages  # noqa: E402
-from cache_process import CacheProcess, wait_until  # noqa: E402
+from cache_process import CacheProcess  # noqa: E402
+from percore_process import wait_until  # noqa: E402
 
 FLAGS = ("--cores", "2", "--affinity", "0", "-m", "128", "-I", "2m")
 ANSWER_SECONDS = 60

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "integration"))
 
-from cache_process import wait_until  # noqa: E402
+from percore_process import wait_until  # noqa: E402
 
 CONF = "/usr/share/memcached/memcached.conf.default"
 WRAPPER = "/usr/share/memcached/scripts/systemd-memcached-wrapper"

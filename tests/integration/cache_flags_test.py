@@ -13,7 +13,8 @@ import subprocess
 import tempfile
 import unittest
 
-from cache_process import CacheProcess, Client, user_flags, wait_until
+from cache_process import CacheProcess, Client, user_flags
+from percore_process import wait_until
 
 PERCORE = os.environ["PERCORE"]
 

@@ -1,14 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """cache_process: a `percore cache` of its own for a test, on a free port, ended with the test."""
 import os
-import re
 import signal
-import socket
-import subprocess
-import time
 
-START_SECONDS = 60
-END_SECONDS = 60
+from percore_process import PercoreProcess
 
 
 def user_flags():
@@ -16,60 +11,21 @@ def user_flags():
     return ["-u", "nobody"] if os.geteuid() == 0 else []
 
 
-class CacheProcess:
-    """with CacheProcess("--cores", "2") as cache: ... cache.address ..."""
-
+class CacheProcess(PercoreProcess):
     def __init__(self, *flags, listen=("-l", "127.0.0.1", "-p", "0"), errors=None, before=None, as_nobody=False):
         """`errors` is a file for its standard error; `before` runs in it first, as_nobody without any rights."""
-        self.command = [os.environ["PERCORE"], "cache", *listen, *user_flags(), *flags]
+        super().__init__("cache", *listen, *user_flags(), *flags)
         self.how = {"stderr": errors, "preexec_fn": before}
         if as_nobody and os.geteuid() == 0:
             self.how.update(user="nobody", group="nogroup", extra_groups=[])
 
     def __enter__(self):
-        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True, **self.how)
-        self.lines = []
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-            if line.startswith("stop"):
-                break
-        else:
-            raise AssertionError(f"{self.command} said {self.lines} and ended with "
-                                 f"{self.process.wait(END_SECONDS)}")
-        listens = [re.match(r"listen\s+(\S+)", line) for line in self.lines]
-        self.listens = [match[1] for match in listens if match]
-        host, _, port = self.listens[0].rpartition(":")
-        if host != "unix" and not self.listens[0].startswith("unix:"):
-            self.address = (host.strip("[]"), int(port))
+        self.start(**self.how)
+        self.wait_ready()
         return self
 
-    def connect(self):
-        if self.listens[0].startswith("unix:"):
-            peer = socket.socket(socket.AF_UNIX)
-            peer.connect(self.listens[0][5:])
-        else:
-            peer = socket.create_connection(self.address)
-        peer.settimeout(START_SECONDS)
-        return peer
-
-    def resident_bytes(self):
-        with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    def stop(self, with_signal=signal.SIGTERM):
-        """End it and return its exit code."""
-        self.process.send_signal(with_signal)
-        return self.process.wait(END_SECONDS)
-
     def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.process.stdout.close()
+        self.end(signal.SIGTERM)
 
 
 class Client:
@@ -133,12 +89,3 @@ class Client:
             return not self.bytes and self.socket.recv(1) == b""
         except ConnectionResetError:
             return True
-
-
-def wait_until(condition, seconds=START_SECONDS):
-    """For what only another process can bring about; looks often, gives up late."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError("did not come about")
-        time.sleep(0.005)

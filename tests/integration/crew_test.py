@@ -10,7 +10,8 @@ reads were answered.
 import random
 import unittest
 
-from cache_process import CacheProcess, Client, wait_until
+from cache_process import CacheProcess, Client
+from percore_process import wait_until
 
 KEYS = [b"key%d" % i for i in range(200)]
 CREW = ("--cores", "2", "--affinity", "0", "--ownership", "crew")

@@ -4,37 +4,15 @@ import os
 import re
 import resource
 import signal
-import socket
 import struct
 import subprocess
 import threading
-import time
 
-SECONDS = 60
-
-
-def is_plain(program):
-    """Under a sanitizer memory says nothing about the program: its shadow is several times as
-    large."""
-    with open(program, "rb") as file:
-        content = file.read()
-    return b"__asan_init" not in content and b"__tsan_init" not in content
-
-
-PLAIN = is_plain(os.environ["PERCORE"])
+from percore_process import SECONDS, PercoreProcess
 
 
 def frame(body):
     return struct.pack(">I", len(body)) + body
-
-
-def wait_until(condition, what="did not come about", seconds=SECONDS):
-    """For what only another process can bring about; looks often, gives up late."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise AssertionError(what)
-        time.sleep(0.005)
 
 
 def refused(*flags):
@@ -46,11 +24,11 @@ def refused(*flags):
     return done.returncode, done.stderr.splitlines()
 
 
-class EchoProcess:
-    """with EchoProcess("--cores", "2") as echo: ... echo.address ..."""
+class EchoProcess(PercoreProcess):
+    """What it says on standard error is kept, and says so if a sanitizer speaks there."""
 
     def __init__(self, *flags, listen=("--host", "127.0.0.1", "--port", "0"), files=None):
-        self.command = [os.environ["PERCORE"], "echo", *listen, *flags]
+        super().__init__("echo", *listen, *flags)
         self.files = files
         self.said = []
         self.changed = threading.Condition()
@@ -59,27 +37,14 @@ class EchoProcess:
         resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
 
     def __enter__(self):
-        self.process = subprocess.Popen(
-            self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=self._limit if self.files else None)
+        self.start(stderr=subprocess.PIPE, preexec_fn=self._limit if self.files else None)
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
-        lines = []
-        for line in self.process.stdout:
-            lines.append(line)
-            if line.startswith("stop"):
-                break
-        else:
-            code = self.process.wait(SECONDS)
+        try:
+            self.wait_ready()
+        except AssertionError as failure:
             self.reader.join()
-            raise AssertionError(f"{self.command} said {lines} {self.said}, ended with {code}")
-        self.lines = lines
-        self.listens = [line.split(None, 1)[1].strip() for line in lines if line.startswith("listen")]
-        host, _, port = self.listens[0].rpartition(":")
-        if not self.listens[0].startswith("unix:"):
-            self.address = (host.strip("[]") or "::1", int(port))
-            if self.address[0] == "::":
-                self.address = ("::1", int(port))
+            raise AssertionError(f"{failure}: {self.said}") from failure
         return self
 
     def _read(self):
@@ -124,42 +89,19 @@ class EchoProcess:
         return [each["accepted"][i] - each["handed_over"][i] + each["adopted"][i]
                 - each["closed"][i] for i in range(core_count)]
 
-    def connect(self, family=None):
-        if self.listens[0].startswith("unix:"):
-            peer = socket.socket(socket.AF_UNIX)
-            peer.settimeout(SECONDS)
-            peer.connect(self.listens[0][5:])
-            return peer
-        address = self.address if family is None else (family, self.address[1])
-        return socket.create_connection(address, timeout=SECONDS)
-
     def cpu_seconds(self):
         with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as stat:
             fields = stat.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def resident_bytes(self):
-        with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
     def stop(self, with_signal=signal.SIGTERM):
-        """End it and return its exit code."""
-        self.process.send_signal(with_signal)
-        code = self.process.wait(SECONDS)
+        code = super().stop(with_signal)
         self.reader.join()
         return code
 
     def __exit__(self, kind, *_):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.send_signal(signal.SIGINT)  # the second one cuts
-            try:
-                self.process.wait(SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        self.end(signal.SIGTERM, signal.SIGINT)  # the second one cuts
         self.reader.join()
-        self.process.stdout.close()
         self.process.stderr.close()
         bad = [line for line in self.said if "Sanitizer" in line or "runtime error" in line
                or "Assertion" in line]
