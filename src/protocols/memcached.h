@@ -103,11 +103,12 @@ const char *pc_memcached_reply(enum pc_memcached_reply reply, size_t *out_bytes)
 size_t pc_memcached_value_line(char *into, const void *key, size_t key_bytes, uint32_t flags,
                                uint32_t value_bytes, const uint64_t *cas);
 
-/* Up to `room` words of `text`, without the spaces between; returns how many there are in all. */
 struct pc_memcached_word {
     const uint8_t *at;
     size_t count;
 };
+
+/* Up to `room` words of `text`, without the spaces between; returns how many there are in all. */
 unsigned pc_memcached_words(const uint8_t *text, size_t bytes, struct pc_memcached_word *words,
                             unsigned room);
 

@@ -363,6 +363,40 @@ static void a_plain_mg_is_answered_like_any_other(void **state)
     }
 }
 
+/* Whatever is between them, what fits of them, and never a byte behind the text's end. */
+static void words_are_cut_at_spaces(void **state)
+{
+    static const struct {
+        const char *text;
+        unsigned count;
+        const char *words[3];
+    } rows[] = {
+        {"", 0, {NULL}},
+        {"   ", 0, {NULL}},
+        {"a", 1, {"a"}},
+        {"  one  two ", 2, {"one", "two"}},
+        {"a\tb c\r d", 3, {"a\tb", "c\r", "d"}},
+        {"one two three four five", 5, {"one", "two", "three"}},
+    };
+    struct guarded guarded;
+    guarded_init(&guarded);
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const size_t bytes = strlen(rows[i].text);
+        const uint8_t *text = guarded_copy(&guarded, rows[i].text, bytes);
+        for (unsigned room = 0; room <= 3; room++) {
+            struct pc_memcached_word words[4] = {{0}};
+            assert_int_equal(pc_memcached_words(text, bytes, words, room), rows[i].count);
+            const unsigned kept = rows[i].count < room ? rows[i].count : room;
+            for (unsigned j = 0; j < kept; j++) {
+                assert_int_equal(words[j].count, strlen(rows[i].words[j]));
+                assert_memory_equal(words[j].at, rows[i].words[j], words[j].count);
+            }
+            assert_null(words[kept].at);
+        }
+    }
+    guarded_fini(&guarded);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,6 +409,7 @@ int main(void)
         cmocka_unit_test(values_long_and_short_of_the_line_are_taken),
         cmocka_unit_test(value_lines_are_printed),
         cmocka_unit_test(a_plain_mg_is_answered_like_any_other),
+        cmocka_unit_test(words_are_cut_at_spaces),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
