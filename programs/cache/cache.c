@@ -311,7 +311,9 @@ static int make_parts(const struct settings *settings, const struct plan *plan, 
     if (settings->locks_memory) {
         pc_rlimits_locked_memory();
     }
-    int code = make_auth(settings, parts);
+    int code = pc_rlimits_open_files(PROGRAM, settings->connections, plan->core_count)
+                   ? make_auth(settings, parts)
+                   : PC_EXIT_TROUBLE;
     if (code == PC_EXIT_FINE) {
         code = make_store(settings, plan, parts);
     }

@@ -9,6 +9,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Descriptors that are no connections: the program's own, and each core's poller, bells, listeners. */
+enum { FILES_OWN = 64, FILES_OF_CORE = 16 };
+
 /* Where that is refused there is nothing to be said. */
 static void raise_to(int which, rlim_t wanted)
 {
@@ -24,6 +27,21 @@ static void raise_to(int which, rlim_t wanted)
         limit.rlim_cur = limit.rlim_max;
         (void)setrlimit(which, &limit);
     }
+}
+
+bool pc_rlimits_open_files(const char *program, uint64_t connection_count, unsigned core_count)
+{
+    raise_to(RLIMIT_NOFILE, connection_count + FILES_OWN + (rlim_t)FILES_OF_CORE * core_count);
+    struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
+    (void)getrlimit(RLIMIT_NOFILE, &limit); /* fails only on a bad name */
+    if (limit.rlim_cur >= connection_count) {
+        return true;
+    }
+    fprintf(stderr,
+            "%s: --conn-limit %llu needs as many open files, the system allows %llu (a smaller "
+            "--conn-limit, ulimit -n, or LimitNOFILE= in a systemd unit)\n",
+            program, (unsigned long long)connection_count, (unsigned long long)limit.rlim_cur);
+    return false;
 }
 
 void pc_rlimits_core_files(void)

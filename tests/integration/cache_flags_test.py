@@ -4,6 +4,7 @@
 
 Goal: memcached's flags work as its users know them. Method: start, look, stop; ports are free ones.
 """
+import contextlib
 import os
 import re
 import resource
@@ -227,6 +228,27 @@ class Starts(unittest.TestCase):
                 errors.seek(0)
                 self.assertEqual(re.findall(r"--extended (\S+) is without effect: \S", errors.read()),
                                  ["hashpower", "no_hashexpand"])
+
+    def test_as_many_connections_as_asked_for(self):
+        def allow_few():  # at first: systemd gives a service 1024 of the half million it may take
+            _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        with CacheProcess("-c", "300", before=allow_few) as cache, contextlib.ExitStack() as clients:
+            for _ in range(200):
+                clients.enter_context(Client(cache)).expect(b"mn\r\n", b"MN\r\n")
+
+    def test_more_connections_than_the_system_allows(self):
+        def allow_few():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        with CacheProcess("-c", "64", before=allow_few, as_nobody=True) as cache, Client(cache) as client:
+            client.expect(b"mn\r\n", b"MN\r\n")
+        with tempfile.TemporaryFile("w+") as errors:
+            cache = CacheProcess("-c", "65", errors=errors, before=allow_few, as_nobody=True)
+            with self.assertRaisesRegex(AssertionError, "ended with 1"):
+                cache.__enter__()
+            errors.seek(0)
+            self.assertRegex(errors.read(), "^percore cache: --conn-limit 65 needs as many open files, the system "
+                             "allows 64 .*\n$")
 
     def test_memory_is_locked(self):
         with tempfile.TemporaryFile("w+") as errors:
