@@ -162,9 +162,9 @@ static void store(struct bench *bench, uint64_t number, uint64_t value_bytes, ui
                                  .expiry = ttl != 0 ? bench->now + ttl : 0,
                                  .value = bench->body,
                                  .value_bytes = value_bytes};
-    const enum kind kind = mode == PC_STORE_APPEND ? APPEND
-                           : value_bytes > 16384   ? STORE_LARGE
-                                                   : STORE;
+    const enum kind kind = mode != PC_STORE_SET  ? APPEND
+                           : value_bytes > 16384 ? STORE_LARGE
+                                                 : STORE;
     enum pc_slice_status status;
     unsigned rounds = 0;
     do {
@@ -350,6 +350,13 @@ static void phase_append(struct bench *bench)
             store(bench, UINT64_C(1) << 33 | i, j % 2 == 0 ? 1000 : 100000, 0, PC_STORE_APPEND);
         }
         bench->now++;
+    }
+    /* What is added to a value as large as there may be, at either end. */
+    const uint64_t huge = UINT64_C(1) << 34;
+    receive(bench, huge, bench->limit_bytes / 4);
+    for (unsigned i = 0; i < 4000; i++) {
+        const uint64_t bytes = 1 + pc_random_next(&bench->random) % (i % 8 == 0 ? 100000 : 300);
+        store(bench, huge, bytes, 0, i % 2 == 0 ? PC_STORE_APPEND : PC_STORE_PREPEND);
     }
 }
 

@@ -121,7 +121,7 @@ void pc_chain_drop(struct pc_slice *slice, uint64_t first)
 
 bool pc_value_next(const struct pc_pool *pool, struct pc_value *value)
 {
-    if (value->next == 0) {
+    if (value->left_bytes == 0) {
         return false;
     }
     const struct pc_chunk *chunk = chunk_at(pool, value->next);
@@ -133,22 +133,39 @@ bool pc_value_next(const struct pc_pool *pool, struct pc_value *value)
     return true;
 }
 
-/* The next place of a held value behind `place`; items are in one piece. */
-static uint64_t piece_after(const struct pc_pool *pool, uint64_t place)
+/* Goes through the places of a value's pieces, as many as it had when it was found: chunks behind
+ * them came later, by an append. */
+struct pieces {
+    const struct pc_pool *pool;
+    uint64_t place, left;
+};
+
+static struct pieces pieces_of(const struct pc_pool *pool, const struct pc_value *value)
 {
-    const struct pc_chunk *chunk = chunk_at(pool, place);
-    if (pc_shape_key_bytes(pc_word_load(&chunk->shape)) != 0) {
+    return (struct pieces){pool, value->first, value->value_bytes};
+}
+
+/* The next place; 0: there is none. Reads no more of a piece once it has told it. */
+static uint64_t pieces_next(struct pieces *pieces)
+{
+    const uint64_t place = pieces->place;
+    if (place == 0) {
         return 0;
     }
-    return pc_word_pair_load(chunk->next);
+    const struct pc_chunk *chunk = chunk_at(pieces->pool, place);
+    const bool is_chunk = pc_shape_key_bytes(pc_word_load(&chunk->shape)) == 0;
+    pieces->left -= is_chunk ? pc_word_load(&chunk->bytes) : pieces->left;
+    pieces->place = pieces->left != 0 ? pc_word_pair_load(chunk->next) : 0;
+    return place;
 }
 
 /* Segments that a hold of this value would newly keep. */
-static uint32_t hold_cost(const struct pc_pool *pool, uint64_t first)
+static uint32_t hold_cost(const struct pc_pool *pool, const struct pc_value *value)
 {
     uint32_t count = 0;
     uint32_t before = 0;
-    for (uint64_t place = first; place != 0; place = piece_after(pool, place)) {
+    struct pieces pieces = pieces_of(pool, value);
+    for (uint64_t place; (place = pieces_next(&pieces)) != 0;) {
         const uint32_t number = pc_pool_segment_number(pool, place);
         const uint32_t holds =
             atomic_load_explicit(&pool->segments[number].holds, memory_order_relaxed);
@@ -166,12 +183,13 @@ bool pc_value_hold(struct pc_slice *slice, struct pc_value *value)
                                     pool->segment_bytes / PC_HOLD_SHARE);
     PC_ASSERT(!value->held);
     /* Nothing is held, or nothing more than before: then it is never too much. */
-    const uint32_t cost = held != 0 ? hold_cost(pool, value->first) : 0;
+    const uint32_t cost = held != 0 ? hold_cost(pool, value) : 0;
     if (cost != 0 && held + cost > cap) {
         slice->stats.hold_refused++;
         return false;
     }
-    for (uint64_t place = value->first; place != 0; place = piece_after(pool, place)) {
+    struct pieces pieces = pieces_of(pool, value);
+    for (uint64_t place; (place = pieces_next(&pieces)) != 0;) {
         const uint32_t before =
             atomic_fetch_add(&pc_pool_segment_of(pool, place)->holds, PC_HOLD_SEND);
         if ((before & PC_HOLD_SEND_MASK) == 0) {
@@ -187,15 +205,14 @@ void pc_value_release(struct pc_pool *pool, struct pc_value *value)
     if (!value->held) {
         return;
     }
-    for (uint64_t place = value->first; place != 0;) {
-        /* Read on before letting go: the chunk may be gone at once. */
-        const uint64_t next = piece_after(pool, place);
+    /* Each piece is read before it is let go: it may be gone at once. */
+    struct pieces pieces = pieces_of(pool, value);
+    for (uint64_t place; (place = pieces_next(&pieces)) != 0;) {
         const uint32_t before =
             atomic_fetch_sub(&pc_pool_segment_of(pool, place)->holds, PC_HOLD_SEND);
         if ((before & PC_HOLD_SEND_MASK) == PC_HOLD_SEND) {
             atomic_fetch_sub_explicit(&pool->held_count, 1, memory_order_relaxed);
         }
-        place = next;
     }
     value->held = false;
 }

@@ -9,7 +9,7 @@
  *     index.c   hash to place              pool.c    segments for all slices
  *     history.c what was evicted           balance.c sharing among slices
  *     walk.c    all items, for dumps
- *     hot.c     which keys are asked for
+ *     hot.c     which keys are asked for   extend.c  values in chunks that grow
  *
  * Owner    The slice's core. flush_sequence and the index are read by others (peek.c).
  */
@@ -212,6 +212,25 @@ void pc_chain_unpin(struct pc_slice *slice, uint64_t first);
 
 /* The chunks are dead. */
 void pc_chain_drop(struct pc_slice *slice, uint64_t first);
+
+/* --- extend.c: values in chunks that grow --- */
+
+/* What becomes of the chunks of a value that new bytes go behind, or in front of. */
+struct pc_extension {
+    bool behind;
+    uint64_t kept;                /* the chunk beside the new ones; 0: all are joined */
+    uint64_t joined, joined_last; /* copied with the new bytes, then dropped; 0: none */
+    uint64_t joined_bytes;
+};
+
+/* False: the value has too many chunks, and none of them can be joined while they are sent. */
+bool pc_extend_plan(const struct pc_slice *slice, uint64_t first, uint64_t bytes, bool behind,
+                    struct pc_extension *out_extension);
+
+/* Put the chain at `fresh` where the plan says; returns the first chunk of the value. Those joined
+ * are a chain of their own afterwards. */
+uint64_t pc_extend_link(struct pc_slice *slice, const struct pc_extension *extension,
+                        uint64_t first, uint64_t fresh);
 
 /* --- slice.c: items --- */
 

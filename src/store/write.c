@@ -4,7 +4,7 @@
 
 #include "base/hooks.h"
 
-/* Where bytes of a value come from: memory, or chunks of the pool. */
+/* Where bytes of a value come from: memory, or chunks of the pool, which may have more. */
 struct source {
     const void *at;
     uint64_t chain;
@@ -247,9 +247,12 @@ static void filler_add_source(struct filler *filler, const struct source *source
         filler_add(filler, source->at, source->bytes);
         return;
     }
-    for (uint64_t place = source->chain; place != 0;) {
+    uint64_t left = source->bytes;
+    for (uint64_t place = source->chain; left != 0;) {
         const struct pc_chunk *chunk = pc_pool_at(filler->pool, place);
-        filler_add(filler, chunk->payload, pc_word_own(&chunk->bytes));
+        const uint32_t bytes = pc_word_own(&chunk->bytes);
+        filler_add(filler, chunk->payload, bytes);
+        left -= bytes;
         place = pc_word_pair_own(chunk->next);
     }
 }
@@ -278,13 +281,16 @@ struct storing {
     /* What the last look at the key led to. */
     struct pc_look look;
     struct pc_draft draft;
-    struct source sources[2]; /* the parts of the value in their order */
+    struct source sources[2]; /* the parts to be written, in their order */
     unsigned source_count;
     unsigned stream;
     uint64_t total;
+    uint64_t written; /* bytes of the sources */
+    struct pc_extension extension;
+    uint64_t extended; /* first chunk of what is there and stays; 0: all is written anew */
     bool found;
     bool chunked;
-    bool body_as_is; /* the body's chunks are the value */
+    bool body_as_is; /* the body's chunks are the value, or go beside what is there */
 };
 
 static bool mode_joins(enum pc_store_mode mode)
@@ -325,26 +331,43 @@ static void room_drop(struct pc_slice *slice, struct storing *storing)
     storing->room = 0;
 }
 
-static void gather(struct storing *storing, const struct pc_draft *old)
+static void gather(struct storing *storing, const struct source *old)
 {
     storing->sources[0] = storing->body;
     storing->source_count = 1;
     if (old != NULL) {
         const bool behind = storing->store->mode == PC_STORE_APPEND;
         storing->sources[behind ? 1 : 0] = storing->body;
-        storing->sources[behind ? 0 : 1] = (struct source){
-            .at = old->value[0].at,
-            .chain = old->chain,
-            .bytes = old->chain != 0 ? old->chain_bytes : old->value[0].bytes,
-        };
+        storing->sources[behind ? 0 : 1] = *old;
         storing->source_count = 2;
     }
-    storing->total = 0;
+    storing->written = 0;
     storing->chunked = false;
     for (unsigned i = 0; i < storing->source_count; i++) {
-        storing->total += storing->sources[i].bytes;
+        storing->written += storing->sources[i].bytes;
         storing->chunked |= storing->sources[i].chain != 0;
     }
+    storing->total = storing->written;
+}
+
+/* Bytes join a value that is there. LATER: its chunks are in the way as they are. */
+static enum pc_slice_status gather_joined(struct pc_slice *slice, struct storing *storing,
+                                          const struct pc_draft *old)
+{
+    if (old->chain == 0) {
+        const struct source inlined = {.at = old->value[0].at, .bytes = old->value[0].bytes};
+        gather(storing, &inlined);
+        return PC_SLICE_OK;
+    }
+    struct pc_extension *extension = &storing->extension;
+    const bool fits = pc_extend_plan(slice, old->chain, storing->body.bytes,
+                                     storing->store->mode == PC_STORE_APPEND, extension);
+    const struct source joined = {.chain = extension->joined, .bytes = extension->joined_bytes};
+    gather(storing, extension->joined != 0 ? &joined : NULL);
+    storing->extended = old->chain;
+    storing->chunked = true;
+    storing->total = old->chain_bytes + storing->body.bytes;
+    return fits ? PC_SLICE_OK : PC_SLICE_LATER;
 }
 
 /* Look at the key and decide what is to be written. OK: something is. */
@@ -363,7 +386,12 @@ static enum pc_slice_status plan(struct pc_slice *slice, struct storing *storing
     if (joins) {
         pc_draft_from(slice, &storing->look, storing->key, &old);
     }
-    gather(storing, joins ? &old : NULL);
+    storing->extended = 0;
+    if (!joins) {
+        gather(storing, NULL);
+    } else if (gather_joined(slice, storing, &old) == PC_SLICE_LATER) {
+        return PC_SLICE_LATER;
+    }
     if (storing->total > slice->value_bytes_max) {
         slice->stats.too_large++;
         return PC_SLICE_TOO_LARGE;
@@ -392,10 +420,10 @@ static enum pc_slice_status find_room(struct pc_slice *slice, struct storing *st
 {
     struct pc_draft *draft = &storing->draft;
     *out_again = true;
-    if (storing->chunked && !storing->body_as_is && storing->room_bytes != storing->total) {
+    if (storing->chunked && !storing->body_as_is && storing->room_bytes != storing->written) {
         room_drop(slice, storing);
-        storing->room_bytes = storing->total;
-        return pc_chain_take_room(slice, storing->stream, storing->total, now, &storing->room);
+        storing->room_bytes = storing->written;
+        return pc_chain_take_room(slice, storing->stream, storing->written, now, &storing->room);
     }
     if (!storing->chunked) {
         for (unsigned i = 0; i < storing->source_count; i++) {
@@ -403,7 +431,9 @@ static enum pc_slice_status find_room(struct pc_slice *slice, struct storing *st
             draft->value[i].bytes = storing->sources[i].bytes;
         }
     } else {
-        draft->chain = storing->body_as_is ? storing->body.chain : storing->room;
+        draft->chain = storing->written == 0 ? storing->extended
+                       : storing->body_as_is ? storing->body.chain
+                                             : storing->room;
         draft->chain_bytes = storing->total;
     }
     const uint32_t bytes = pc_draft_bytes(draft);
@@ -415,18 +445,33 @@ static enum pc_slice_status find_room(struct pc_slice *slice, struct storing *st
     return PC_SLICE_OK;
 }
 
-static uint64_t finish(struct pc_slice *slice, struct storing *storing)
+/* The new chunks are written, and in their place in the value. */
+static void finish_chunks(struct pc_slice *slice, struct storing *storing)
 {
-    const struct pc_draft *draft = &storing->draft;
-    if (storing->chunked && !storing->body_as_is) {
+    struct pc_draft *draft = &storing->draft;
+    if (!storing->body_as_is) {
         chain_fill(slice, storing->room, storing->sources, storing->source_count);
         storing->room = 0;
-    } else if (storing->body_as_is) {
+    } else {
         storing->body.chain = 0;
     }
-    const uint64_t cas = pc_draft_commit(slice, draft, storing->stream,
-                                         storing->found ? &storing->look : NULL, false);
     pc_chain_unpin(slice, draft->chain);
+    if (storing->extended != 0) {
+        draft->chain = pc_extend_link(slice, &storing->extension, storing->extended, draft->chain);
+    }
+}
+
+static uint64_t finish(struct pc_slice *slice, struct storing *storing)
+{
+    const bool extends = storing->extended != 0;
+    if (storing->chunked && storing->written != 0) {
+        finish_chunks(slice, storing);
+    }
+    const uint64_t cas = pc_draft_commit(slice, &storing->draft, storing->stream,
+                                         storing->found ? &storing->look : NULL, extends);
+    if (extends) {
+        pc_chain_drop(slice, storing->extension.joined);
+    }
     slice->stats.stored_total++;
     return cas;
 }

@@ -331,6 +331,30 @@ class LongValues(unittest.TestCase):
                 self.assertTrue(client.exactly(size) == b"l" * size)
                 self.assertEqual(client.exactly(7), b"\r\nEND\r\n")
 
+    def test_a_long_value_grows_where_it_is(self):
+        """Two fill most of the memory: there is no room for a copy of one while bytes join it."""
+        size = 24 << 20
+        body = random.Random(SEED).randbytes(size)
+        added = [b"%d " % n * (n % 700) for n in range(300)]
+        with CacheProcess("-I", "32m", "-m", "64", "--cores", "2", "--affinity", "0") as cache, \
+             Client(cache) as client, Client(cache) as reader:
+            for key in (b"a", b"b"):
+                client.send(b"set %s 3 0 %d\r\n" % (key, size) + body + b"\r\n")
+                self.assertEqual(client.line(), b"STORED")
+            reader.send(b"get a\r\n")
+            self.assertEqual(reader.line(), b"VALUE a 3 %d" % size)
+            for number, part in enumerate(added):
+                verb = b"append" if number % 2 == 0 else b"prepend"
+                client.expect(b"%s a 0 0 %d\r\n%s\r\n" % (verb, len(part), part), b"STORED\r\n")
+            self.assertTrue(reader.exactly(size) == body)
+            grown = b"".join(added[1::2][::-1]) + body + b"".join(added[::2])
+            for key, value in ((b"a", grown), (b"b", body)):
+                client.send(b"get %s\r\n" % key)
+                self.assertEqual(client.line(), b"VALUE %s 3 %d" % (key, len(value)))
+                self.assertTrue(client.exactly(len(value)) == value)
+                self.assertEqual(client.exactly(7), b"\r\nEND\r\n")
+            self.assertEqual(client.stats()["evictions"], "0")
+
 
 class BadDays(unittest.TestCase):
     FLAGS = ("--cores", "2", "--affinity", "0")
