@@ -35,6 +35,18 @@ void pc_verdict_trouble(struct pc_verdict *verdict, const char *text, size_t cou
     }
 }
 
+void pc_verdict_error(struct pc_verdict *verdict, const char *text, size_t count)
+{
+    verdict->errors++;
+    pc_verdict_trouble(verdict, text, count);
+}
+
+void pc_verdict_nonsense(struct pc_verdict *verdict, const uint8_t *at, size_t count)
+{
+    const uint8_t *end = memchr(at, '\r', count);
+    pc_verdict_trouble(verdict, (const char *)at, end == NULL ? count : (size_t)(end - at));
+}
+
 void pc_verdict_value(struct pc_verdict *verdict, const struct pc_contents *contents, uint64_t key,
                       const uint8_t *value, size_t value_bytes)
 {

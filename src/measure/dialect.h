@@ -85,4 +85,10 @@ void pc_verdict_value(struct pc_verdict *verdict, const struct pc_contents *cont
 /* Keep the first line of trouble. */
 void pc_verdict_trouble(struct pc_verdict *verdict, const char *text, size_t count);
 
+/* The server answered with an error, in these words. */
+void pc_verdict_error(struct pc_verdict *verdict, const char *text, size_t count);
+
+/* What was received is not the protocol: its first line is kept. */
+void pc_verdict_nonsense(struct pc_verdict *verdict, const uint8_t *at, size_t count);
+
 #endif

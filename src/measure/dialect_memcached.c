@@ -276,16 +276,13 @@ static enum pc_reading memcached_read(const struct pc_dialect *dialect, struct p
             break;
         }
         if (answered == PC_ANSWER_BAD) {
-            const uint8_t *end = memchr(at + used, '\r', count - used);
-            pc_verdict_trouble(&state->verdict, (const char *)at + used,
-                               end == NULL ? count - used : (size_t)(end - at) - used);
+            pc_verdict_nonsense(&state->verdict, at + used, count - used);
             reading = PC_READING_BAD;
             break;
         }
         used += bytes;
         if (answer.kind == PC_MEMCACHED_ANSWER_ERROR) {
-            state->verdict.errors++;
-            pc_verdict_trouble(&state->verdict, answer.line.at, answer.line.count);
+            pc_verdict_error(&state->verdict, answer.line.at, answer.line.count);
             reading = PC_READING_DONE;
         } else {
             reading = keys ? keys_read(dialect, flight, state, &answer)

@@ -217,23 +217,17 @@ static enum pc_reading redis_read(const struct pc_dialect *dialect, struct pc_fl
             break;
         }
         const uint8_t *const element = at + used;
-        if (answered == PC_ANSWER_DONE) {
-            used += bytes;
-            if (answer.kind == PC_RESP_ANSWER_ERROR) {
-                state->verdict.errors++;
-                pc_verdict_trouble(&state->verdict, answer.text.at, answer.text.count);
-                reading = PC_READING_DONE;
-                break;
-            }
-            reading = element_read(dialect, flight, state, &answer);
-        } else {
+        used += answered == PC_ANSWER_DONE ? bytes : 0;
+        if (answered == PC_ANSWER_BAD) {
             reading = PC_READING_BAD;
+        } else if (answer.kind == PC_RESP_ANSWER_ERROR) {
+            pc_verdict_error(&state->verdict, answer.text.at, answer.text.count);
+            reading = PC_READING_DONE;
+        } else {
+            reading = element_read(dialect, flight, state, &answer);
         }
         if (reading == PC_READING_BAD) {
-            const size_t rest = (size_t)(at + count - element);
-            const uint8_t *end = memchr(element, '\r', rest);
-            pc_verdict_trouble(&state->verdict, (const char *)element,
-                               end == NULL ? rest : (size_t)(end - element));
+            pc_verdict_nonsense(&state->verdict, element, (size_t)(at + count - element));
         }
     }
     *out_bytes = used;
