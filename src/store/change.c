@@ -183,15 +183,18 @@ static enum pc_slice_status count_write(struct pc_slice *slice, const struct pc_
     /* As in memcached a shorter number keeps the length of the value, filled with spaces. */
     char text[PC_NUMBER_DIGITS_MAX];
     uint32_t text_bytes = number_print(number, text);
-    const uint32_t present_bytes = pc_shape_value_bytes(look->shape);
+    const bool chunked = (look->shape & PC_ITEM_CHUNKED) != 0;
+    const uint64_t present_bytes = chunked
+                                       ? pc_pair(pc_item_chain(look->item, look->shape).value_bytes)
+                                       : pc_shape_value_bytes(look->shape);
     while (text_bytes < present_bytes) {
         text[text_bytes++] = ' ';
     }
     const struct pc_segment *segment =
         pc_pool_segment_of(slice->pool, pc_slot_place(look->at.value));
     const bool held = (atomic_load(&segment->holds) & PC_HOLD_SEND_MASK) != 0;
-    if (text_bytes == present_bytes && !held && count->cas_new == 0 && !count->expiry_set &&
-        cas_fits(slice, look)) {
+    if (text_bytes == present_bytes && !held && !chunked && count->cas_new == 0 &&
+        !count->expiry_set && cas_fits(slice, look)) {
         pc_chain_open(look->at.bucket);
         pc_item_overwrite(look->item, look->shape, text, text_bytes);
         const uint64_t cas = cas_renew(slice, look);
@@ -204,6 +207,7 @@ static enum pc_slice_status count_write(struct pc_slice *slice, const struct pc_
     struct pc_draft draft;
     pc_draft_from(slice, look, key, &draft);
     draft.cas = count->cas_new;
+    draft.chain = 0; /* a number that came as a body lies in the item from now on */
     draft.value[0].at = text;
     draft.value[0].bytes = text_bytes;
     if (count->expiry_set) {
@@ -255,22 +259,21 @@ enum pc_slice_status pc_slice_count(struct pc_slice *slice, const struct pc_key 
 
 /* --- touch and claim --- */
 
-/* Move the item to the segments of its new life time if it can be; else change it where it is. */
+/* Move the item to the segments of its new life time, which may need memory; or, `in_place`, change
+ * it where it is. */
 static enum pc_slice_status touch_item(struct pc_slice *slice, const struct pc_key *key,
-                                       const struct pc_look *look, uint32_t expiry, uint32_t now)
+                                       const struct pc_look *look, uint32_t expiry, bool in_place,
+                                       uint32_t now)
 {
     const struct pc_segment *segment =
         pc_pool_segment_of(slice->pool, pc_slot_place(look->at.value));
     const bool chunked = (look->shape & PC_ITEM_CHUNKED) != 0;
     const unsigned group = segment->stream / PC_QUEUE_COUNT;
-    if (!chunked && pc_log_stream(slice, expiry, now) / PC_QUEUE_COUNT != group) {
+    if (!in_place && !chunked && pc_log_stream(slice, expiry, now) / PC_QUEUE_COUNT != group) {
         struct pc_draft draft;
         pc_draft_from(slice, look, key, &draft);
         draft.expiry = expiry;
-        const enum pc_slice_status status = rewrite(slice, &draft, look, now, NULL);
-        if (status != PC_SLICE_NO_MEMORY) {
-            return status;
-        }
+        return rewrite(slice, &draft, look, now, NULL);
     }
     pc_chain_open(look->at.bucket);
     expiry_in_place(slice, look, expiry);
@@ -284,13 +287,16 @@ enum pc_slice_status pc_slice_touch(struct pc_slice *slice, const struct pc_key 
     pc_hot_count(&slice->hot, key, now);
     pc_slice_pace(slice, now, key->bytes);
     enum pc_slice_status status = PC_SLICE_OK;
+    bool in_place = false;
     do {
         struct pc_look look;
         if (!pc_slice_look(slice, key, now, &look)) {
             return PC_SLICE_NOT_FOUND;
         }
-        status = touch_item(slice, key, &look, expiry, now);
-    } while (status == PC_SLICE_LATER);
+        status = touch_item(slice, key, &look, expiry, in_place, now);
+        /* The search for memory may have moved the item: look again. */
+        in_place = status == PC_SLICE_NO_MEMORY;
+    } while (status == PC_SLICE_LATER || in_place);
     if (status == PC_SLICE_OK && out_value != NULL) {
         /* Also found when the new expiry is already past: this reader still gets the value. */
         const uint32_t then = pc_expired(expiry, now) ? expiry - 1 : now;

@@ -275,8 +275,8 @@ static void a_read_that_meets_a_dead_item_is_told_why(void **state)
     world_close(&world);
 }
 
-/* A body that was on its way in when all was flushed is stored later and read: its segment, which is
- * worth passing over, also holds an item that was flushed. */
+/* A body that was on its way in when all was flushed is stored later and read: its segment, which
+ * is worth passing over, also holds an item that was flushed. */
 static void flushed_item_stays_gone_when_its_segment_is_kept(void **state)
 {
     enum { BODY_BYTES = 3500 };
@@ -290,8 +290,7 @@ static void flushed_item_stays_gone_when_its_segment_is_kept(void **state)
     world_open(&world, 40 * 4096, 4096, 1);
     struct pc_slice *slice = world.slices[0];
     assert_int_equal(put_at(&world, 0, &small, 4, 0), PC_SLICE_OK);
-    assert_int_equal(pc_slice_reserve(slice, &large, &store, world.now, &reservation),
-                     PC_SLICE_OK);
+    assert_int_equal(pc_slice_reserve(slice, &large, &store, world.now, &reservation), PC_SLICE_OK);
     assert_int_equal(reservation.piece_bytes, BODY_BYTES);
     memset(reservation.at, 'x', BODY_BYTES);
     pc_slice_flush(slice, world.now);
@@ -519,6 +518,30 @@ static void body_is_invisible_until_it_is_committed(void **state)
     world_close(&world);
 }
 
+static void number_that_came_as_a_body_is_counted(void **state)
+{
+    struct world world;
+    world_open(&world, 8 << 20, 64 * 1024, 1);
+    const struct pc_key key = key_of("number");
+    /* As long as what leads to chunks. */
+    const struct pc_store store = {.value_bytes = 16};
+    struct pc_reservation body;
+    assert_int_equal(pc_slice_reserve(world.slices[0], &key, &store, world.now, &body),
+                     PC_SLICE_OK);
+    memcpy(body.at, "1000000000000009", 16);
+    assert_int_equal(pc_slice_commit(world.slices[0], &key, &store, world.now, &body, NULL),
+                     PC_SLICE_OK);
+    const struct pc_count count = {.delta = 1};
+    uint64_t number = 0;
+    assert_int_equal(pc_slice_count(world.slices[0], &key, &count, world.now, &number, NULL),
+                     PC_SLICE_OK);
+    assert_int_equal(number, 1000000000000010);
+    struct pc_value value;
+    assert_true(pc_slice_find(world.slices[0], &key, world.now, PC_FIND_HIT, &value));
+    bytes_are(&world, &value, (const uint8_t *)"1000000000000010");
+    world_close(&world);
+}
+
 static void hot_large_values_stay(void **state)
 {
     struct world world;
@@ -664,6 +687,7 @@ int main(void)
         cmocka_unit_test(index_and_segments_stay_within_the_limit),
         cmocka_unit_test(refused_set_leaves_no_old_value),
         cmocka_unit_test(body_is_invisible_until_it_is_committed),
+        cmocka_unit_test(number_that_came_as_a_body_is_counted),
         cmocka_unit_test(hot_large_values_stay),
         cmocka_unit_test(claim_has_one_winner_until_the_next_store),
         cmocka_unit_test(counting_follows_memcached),
