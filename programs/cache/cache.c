@@ -34,7 +34,7 @@ struct settings {
     uint64_t port, udp_port, memory_megabytes, connections, cores, workers, value_bytes, backlog;
     uint64_t idle_ns, send_ns, drain_ns;
     int affinity;
-    bool dump_refused, watch_refused, core_dumps, license, locks_memory;
+    bool dump_refused, watch_refused, core_dumps, license, locks_memory, keeps_all;
     bool shutdown_allowed, flush_refused, daemon, verbose, version, help;
 };
 
@@ -229,7 +229,8 @@ static int make_store(const struct settings *settings, const struct plan *plan, 
                                                    .limit_bytes_max =
                                                        reserved_bytes(settings, plan->store_bytes),
                                                    .value_bytes_max = settings->value_bytes,
-                                                   .seed = plan->seed};
+                                                   .seed = plan->seed,
+                                                   .keeps_all = settings->keeps_all};
     int error = pc_owners_create(&owners_config, &parts->owners);
     if (error != 0) {
         fprintf(stderr, PROGRAM ": no store of %llu MiB: %s\n",
@@ -241,6 +242,7 @@ static int make_store(const struct settings *settings, const struct plan *plan, 
         .lends = plan->lends,
         .shutdown_allowed = settings->shutdown_allowed,
         .flush_refused = settings->flush_refused,
+        .keeps_all = settings->keeps_all,
         .dump_refused = settings->dump_refused,
         .auth = parts->auth,
         .limit_bytes = plan->limit_bytes,

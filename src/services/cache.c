@@ -104,10 +104,14 @@ static void run_step(struct pc_cache_op *op, unsigned place, struct pc_lane *the
                         ROOM_BUDGET);
 }
 
+unsigned pc_cache_rounds_max(const struct pc_cache_op *op)
+{
+    return ROOM_ROUNDS_MIN + (unsigned)(op->parsed.value_bytes / ROOM_BYTES_PER_ROUND);
+}
+
 enum pc_serve pc_cache_insist(struct pc_cache_op *op, pc_cache_run_fn *run, struct pc_lane *lane)
 {
-    const uint64_t rounds = ROOM_ROUNDS_MIN + op->parsed.value_bytes / ROOM_BYTES_PER_ROUND;
-    if (op->status != PC_SLICE_LATER || op->room_rounds >= rounds) {
+    if (op->status != PC_SLICE_LATER || op->room_rounds >= pc_cache_rounds_max(op)) {
         return PC_SERVED;
     }
     if (!pc_cache_ask_all(op, run_step, lane)) {

@@ -39,6 +39,7 @@ struct pc_cache_settings {
     bool lends;                    /* for stats settings */
     bool shutdown_allowed;         /* -A */
     bool flush_refused;            /* -F */
+    bool keeps_all;                /* -M, for stats settings */
     bool dump_refused;             /* -X */
     struct pc_cache_auth *auth;    /* -Y; NULL: everybody is let in. Kept, outlives the cache */
     uint64_t limit_bytes;          /* -m */

@@ -38,9 +38,7 @@ static void run_reserve(struct pc_cache_op *op, unsigned place, struct pc_lane *
     const struct pc_store store = pc_cache_store_of(op);
     const uint32_t now = pc_lane_second(there);
     op->status = (uint8_t)pc_slice_reserve(slice, &key, &store, now, &body->reservation);
-    if (op->status == PC_SLICE_NO_MEMORY && op->parsed.verb == PC_MEMCACHED_SET) {
-        (void)pc_slice_delete(slice, &key, NULL, now);
-    }
+    pc_cache_store_settle(op, slice, &key, &store, now);
 }
 
 static void run_commit(struct pc_cache_op *op, unsigned place, struct pc_lane *there)

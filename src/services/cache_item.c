@@ -208,6 +208,18 @@ void pc_cache_store_fit(struct pc_slice *slice, const struct pc_key *key, struct
     store->claimed = value.claimed;
 }
 
+void pc_cache_store_settle(struct pc_cache_op *op, struct pc_slice *slice, const struct pc_key *key,
+                           const struct pc_store *store, uint32_t now)
+{
+    if (op->status == PC_SLICE_LATER && op->room_rounds >= pc_cache_rounds_max(op)) {
+        op->status = PC_SLICE_NO_MEMORY;
+        pc_slice_give_up(slice);
+    }
+    if (op->status == PC_SLICE_NO_MEMORY && store->mode == PC_STORE_SET && !store->compare) {
+        (void)pc_slice_delete(slice, key, NULL, now);
+    }
+}
+
 static void run_store(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
 {
     struct pc_slice *slice = pc_owners_slice(pc_cache_of(op)->owners, place);
@@ -218,10 +230,7 @@ static void run_store(struct pc_cache_op *op, unsigned place, struct pc_lane *th
     uint64_t cas = 0;
     pc_cache_store_fit(slice, &key, &store, now);
     op->status = (uint8_t)pc_slice_store(slice, &key, &store, now, &cas);
-    if (op->status == PC_SLICE_NO_MEMORY && op->parsed.verb == PC_MEMCACHED_SET) {
-        /* As memcached: a set that fails must not leave what it was to replace. */
-        (void)pc_slice_delete(slice, &key, NULL, now);
-    }
+    pc_cache_store_settle(op, slice, &key, &store, now);
     pc_cache_store_note(op, place, cas, now);
 }
 

@@ -252,6 +252,7 @@ static inline void pc_cache_due(struct pc_cache *cache, unsigned place, const st
 
 /* While a slice says LATER: have all of them make room and ask it again, one round a turn. SERVED:
  * it says something else now, or will not any more; else return AGAIN and come back. */
+unsigned pc_cache_rounds_max(const struct pc_cache_op *op);
 enum pc_serve pc_cache_insist(struct pc_cache_op *op, pc_cache_run_fn *run, struct pc_lane *lane);
 
 /* The second at which something of this exptime is gone: 0 never, 1 at once. */
@@ -299,6 +300,10 @@ struct pc_store pc_cache_store_of(const struct pc_cache_op *op);
  * one it replaces.  In the slice. */
 void pc_cache_store_fit(struct pc_slice *slice, const struct pc_key *key, struct pc_store *store,
                         uint32_t now);
+/* A slice that has said LATER for so long is out of memory; and as with memcached a set that fails
+ * leaves nothing of what it was to replace.  In the slice. */
+void pc_cache_store_settle(struct pc_cache_op *op, struct pc_slice *slice, const struct pc_key *key,
+                           const struct pc_store *store, uint32_t now);
 void pc_cache_store_note(struct pc_cache_op *op, unsigned place, uint64_t cas, uint32_t now);
 enum pc_serve pc_cache_store_say(struct pc_cache_op *op);
 enum pc_memcached_reply pc_cache_store_reply(const struct pc_cache_op *op);

@@ -44,6 +44,10 @@ static void end_item(struct pc_slice *slice, uint64_t place, bool may_stay, uint
     if (why == PC_END_EVICTED && may_stay && pc_evict_keep(slice, &look, &key, now)) {
         return;
     }
+    if (why == PC_END_EVICTED && slice->pool->keeps_all) {
+        slice->clearing.stuck = true;
+        return;
+    }
     slice->stats.reclaimed += why == PC_END_EXPIRED;
     pc_slice_unlink(slice, &look.at, why);
 }
@@ -108,7 +112,8 @@ static void clear_end(struct pc_slice *slice, uint32_t now)
     const uint32_t number = slice->clearing.segment;
     slice->clearing = (struct pc_clearing){0};
     if (slice->pool->segments[number].live_bytes == 0) {
-        if (evicted && slice->pool->segments[number].stream % PC_QUEUE_COUNT == PC_QUEUE_FRESH) {
+        if (evicted && !slice->pool->keeps_all &&
+            slice->pool->segments[number].stream % PC_QUEUE_COUNT == PC_QUEUE_FRESH) {
             slice->stats.eviction_age_seconds = slice->cleared_age;
             pc_balance_evicted(slice, slice->cleared_age, now);
         }
@@ -135,6 +140,9 @@ unsigned pc_clear_some(struct pc_slice *slice, uint32_t now, unsigned budget)
         const uint32_t cost =
             1 + (clearing->kept_bytes - kept_bytes) / PC_COPY_BYTES + (slice->walked - walked);
         budget -= cost < budget ? cost : budget;
+        if (PC_UNLIKELY(clearing->stuck)) {
+            pc_compact_stop(slice, now);
+        }
     }
     return budget;
 }

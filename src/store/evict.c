@@ -178,6 +178,9 @@ bool pc_evict_begin(struct pc_slice *slice, uint32_t now, unsigned *budget)
         slice->ready_count > PC_READY_SPARE) {
         return false;
     }
+    if (PC_UNLIKELY(slice->pool->keeps_all)) {
+        return pc_compact_begin(slice, now, budget);
+    }
     pc_history_fit(&slice->history, slice->pool, slice->index.item_count);
     uint32_t victim = victim_choose(slice);
     for (unsigned i = 0; i < PC_PASSES_MAX && victim != 0; i++) {
@@ -235,20 +238,32 @@ static bool keep_room(struct pc_slice *slice, unsigned stream, uint32_t bytes, u
                             now);
 }
 
+/* Where nothing is evicted all that stays of a segment goes to one stream, so that one free segment
+ * is enough for it. */
+static unsigned keep_stream(const struct pc_slice *slice, uint32_t expiry, uint32_t now)
+{
+    if (slice->pool->keeps_all) {
+        const unsigned from = slice->pool->segments[slice->clearing.segment].stream;
+        return from / PC_QUEUE_COUNT * PC_QUEUE_COUNT + PC_QUEUE_KEPT;
+    }
+    return pc_log_stream(slice, expiry, now) + PC_QUEUE_KEPT;
+}
+
 bool pc_evict_keep(struct pc_slice *slice, const struct pc_look *look, const struct pc_key *key,
                    uint32_t now)
 {
     const uint32_t heat = pc_slot_heat(look->at.value);
     const bool kept =
         slice->pool->segments[slice->clearing.segment].stream % PC_QUEUE_COUNT == PC_QUEUE_KEPT;
-    if (heat == 0) {
+    const bool keeps_all = slice->pool->keeps_all;
+    if (heat == 0 && !keeps_all) {
         pc_history_add(&slice->history, key->hash, kept);
         return false;
     }
     struct pc_draft draft;
     pc_draft_from(slice, look, key, &draft);
-    draft.heat = draft.chain != 0 ? heat : heat / 2;
-    const unsigned stream = pc_log_stream(slice, draft.expiry, now) + PC_QUEUE_KEPT;
+    draft.heat = draft.chain != 0 || keeps_all ? heat : heat / 2;
+    const unsigned stream = keep_stream(slice, draft.expiry, now);
     if (!keep_room(slice, stream, pc_draft_bytes(&draft), now)) {
         return false;
     }
@@ -284,12 +299,12 @@ bool pc_evict_keep_chunk(struct pc_slice *slice, struct pc_chunk *chunk, uint64_
     /* Whoever sends the value walks its chunks: then they stay as they are, and the value goes. */
     const struct pc_segment *from = pc_pool_segment_of(slice->pool, place);
     if (atomic_load(&from->holds) != 0 || !head_look(slice, chunk, &head) ||
-        pc_slot_heat(head.at.value) == 0) {
+        (pc_slot_heat(head.at.value) == 0 && !slice->pool->keeps_all)) {
         return false;
     }
     const uint32_t expiry = pc_word_own(&head.item->expiry);
     const uint32_t bytes = pc_chunk_entry_bytes(chunk);
-    const unsigned stream = pc_log_stream(slice, expiry, now) + PC_QUEUE_KEPT;
+    const unsigned stream = keep_stream(slice, expiry, now);
 
     if (pc_expired(expiry, now) || !keep_room(slice, stream, bytes, now)) {
         return false;
@@ -300,7 +315,9 @@ bool pc_evict_keep_chunk(struct pc_slice *slice, struct pc_chunk *chunk, uint64_
     chain_relink(slice, &head, place, into);
     pc_chain_close(head.at.bucket);
     pc_chain_expire_at(slice, into, expiry);
-    cool_look(&head, into);
+    if (!slice->pool->keeps_all) {
+        cool_look(&head, into);
+    }
     pc_word_store(&chunk->shape, PC_ITEM_DEAD);
     pc_log_drop(slice, place, bytes);
     slice->clearing.kept_bytes += bytes;

@@ -95,8 +95,11 @@ static void queue_remove(struct pc_slice *slice, uint32_t number)
     struct pc_segment *segments = slice->pool->segments;
     const struct pc_segment *segment = &segments[number];
     struct pc_queue *queue = queue_of(slice, segment);
-    if (slice->expiry_cursor == number) {
-        slice->expiry_cursor = segment->next;
+    if (slice->expiry.segment == number) {
+        slice->expiry.segment = segment->next;
+    }
+    if (slice->compaction.cursor.segment == number) {
+        slice->compaction.cursor.segment = segment->next;
     }
     *(segment->prev != 0 ? &segments[segment->prev].next : &queue->oldest) = segment->next;
     *(segment->next != 0 ? &segments[segment->next].prev : &queue->newest) = segment->prev;
@@ -121,6 +124,20 @@ void pc_log_renew(struct pc_slice *slice, uint32_t number)
     segment->state = PC_SEGMENT_CLOSED;
     queue_remove(slice, number);
     queue_append(slice, number);
+}
+
+uint32_t pc_log_next(struct pc_slice *slice, struct pc_cursor *cursor)
+{
+    uint32_t number = cursor->segment;
+    while (number == 0) {
+        if (cursor->queue == PC_QUEUE_COUNT) {
+            cursor->queue = 0;
+            return 0;
+        }
+        number = slice->queues[cursor->queue++].oldest;
+    }
+    cursor->segment = slice->pool->segments[number].next;
+    return number;
 }
 
 void pc_log_close(struct pc_slice *slice, unsigned stream)
@@ -242,7 +259,8 @@ static void give_free(struct pc_slice *slice, uint32_t number)
 {
     struct pc_segment *segment = &slice->pool->segments[number];
     segment->state = PC_SEGMENT_FREE;
-    const bool needed = slice->segment_count + slice->ready_count < slice->floor_count;
+    const bool needed = slice->segment_count + slice->ready_count < slice->floor_count ||
+                        (slice->pool->keeps_all && slice->ready_count < PC_READY_SPARE);
     if (!needed && slice->giving != 0) {
         slice->giving--;
         pc_pool_give(slice->pool, number);

@@ -8,7 +8,7 @@
  *     change.c  the other changes          log.c     room for entries, life of segments
  *     index.c   hash to place              pool.c    segments for all slices
  *     history.c what was evicted           balance.c sharing among slices
- *     walk.c    all items, for dumps
+ *     walk.c    all items, for dumps       compact.c room where nothing is evicted
  *     hot.c     which keys are asked for   extend.c  values in chunks that grow
  *
  * Owner    The slice's core. flush_sequence and the index are read by others (peek.c).
@@ -55,6 +55,23 @@ struct pc_clearing {
     uint32_t ahead; /* buckets of entries before this offset are being fetched */
     uint32_t kept_bytes;
     bool evicts; /* else everything in it is known to be dead */
+    bool stuck;  /* something in it must stay and found no room elsewhere */
+};
+
+/* Goes round the segments of both queues. */
+struct pc_cursor {
+    uint32_t segment; /* 0: the next queue's first */
+    unsigned queue;
+};
+
+/* The search for segments that are worth compacting, where nothing is evicted. */
+struct pc_compaction {
+    struct pc_cursor cursor;
+    uint32_t looked;      /* segments in a row that were not worth it */
+    uint32_t idle_second; /* none was found then, with so much alive */
+    uint64_t idle_bytes;
+    uint64_t sweep_cursor; /* of the search for what has expired among the living */
+    uint32_t sweep_began, sweep_due;
 };
 
 struct pc_slice {
@@ -92,9 +109,9 @@ struct pc_slice {
     uint32_t fresh_share; /* of the segments, see evict.c; 0 until something was evicted */
 
     bool flush_pending;      /* segments at or below flush_sequence are still about */
-    uint32_t expiry_cursor;  /* segment the search for expired ones goes on with */
-    unsigned expiry_queue;   /* and the queue it is in */
+    struct pc_cursor expiry; /* where the search for expired segments goes on */
     uint32_t expiry_checked; /* second of the last whole search */
+    struct pc_compaction compaction;
     struct pc_slice_stats stats;
     struct pc_hot hot;
 };
@@ -139,6 +156,9 @@ void pc_log_renew(struct pc_slice *slice, uint32_t number);
 /* Move a closed segment to the end of a queue. */
 void pc_log_requeue(struct pc_slice *slice, uint32_t number, enum pc_queue_name name);
 
+/* The next segment of both queues; 0 behind the last, and then from the start. */
+uint32_t pc_log_next(struct pc_slice *slice, struct pc_cursor *cursor);
+
 /* Close the stream's segment, if it has one. */
 void pc_log_close(struct pc_slice *slice, unsigned stream);
 
@@ -172,6 +192,18 @@ bool pc_evict_keep_chunk(struct pc_slice *slice, struct pc_chunk *chunk, uint64_
  * there is room. */
 bool pc_evict_keep(struct pc_slice *slice, const struct pc_look *look, const struct pc_key *key,
                    uint32_t now);
+
+/* --- compact.c: room where nothing is evicted --- */
+
+/* Begin to clear a segment that is dead in good part, all else moving elsewhere; else as
+ * pc_evict_begin. */
+bool pc_compact_begin(struct pc_slice *slice, uint32_t now, unsigned *budget);
+
+/* Something of the segment being cleared must stay and found no room: it is left as it is. */
+void pc_compact_stop(struct pc_slice *slice, uint32_t now);
+
+/* While there is no room: search for what has expired. True: there is more of that to do. */
+bool pc_compact_sweep(struct pc_slice *slice, uint32_t now, unsigned budget);
 
 /* --- balance.c: among slices --- */
 
@@ -261,6 +293,13 @@ void pc_slice_unlink(struct pc_slice *slice, const struct pc_slot_at *at, enum p
 
 /* The item at `place` was flushed, as far as its segment says. */
 bool pc_slice_flushed(const struct pc_slice *slice, uint64_t place);
+
+/* Begin to clear a segment in which everything is flushed or expired, searching within the budget;
+ * false: none was found. */
+bool pc_slice_clear_dead(struct pc_slice *slice, uint32_t now, unsigned *budget);
+
+/* Whether memory has to be made now so that there is some when it is needed. */
+bool pc_slice_short(const struct pc_slice *slice);
 
 /* Evict a little ahead of need, in proportion to what is written. Before anything is looked up. */
 void pc_slice_pace(struct pc_slice *slice, uint32_t now, uint64_t bytes);

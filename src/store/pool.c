@@ -114,6 +114,7 @@ int pc_pool_create(const struct pc_pool_config *config, struct pc_pool **out_poo
     pool->segment_count = (uint32_t)count;
     pool->slice_count = config->slice_count;
     pool->slice_bits = bits_for(config->slice_count);
+    pool->keeps_all = config->keeps_all;
     pool->data_bytes = (size_t)(count + 1) * segment_bytes;
     pool->segments_bytes = (size_t)(count + 1) * sizeof(struct pc_segment);
     atomic_init(&pool->limit_bytes, config->limit_bytes);

@@ -13,6 +13,7 @@
 #ifndef PC_STORE_POOL_H
 #define PC_STORE_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,7 @@ struct pc_pool_config {
     uint64_t limit_bytes_max;       /* pc_pool_limit may raise it so far; 0: limit_bytes */
     uint32_t segment_bytes;         /* a power of two; 0: pc_pool_segment_bytes_for */
     unsigned slice_count;           /* slices that will be created on it */
+    bool keeps_all;                 /* nothing is evicted: full memory refuses, see compact.c */
     const struct pc_memory *memory; /* NULL: mmap; kept until destroy */
 };
 

@@ -73,6 +73,7 @@ struct pc_pool {
     uint32_t segment_count; /* highest number */
     uint32_t slice_bits;    /* low bits of a CAS number that say the slice */
     unsigned slice_count;
+    bool keeps_all;
     const struct pc_memory *memory;
     size_t data_bytes, segments_bytes;
 

@@ -16,9 +16,10 @@ enum {
     PC_GROUP_SHARE = 16,   /* of the segments; a group has two streams: an eighth may be open */
     PC_HEAT_SURE = 4,      /* hits up to here count one each, later ones by chance */
     PC_PACE_ENTRIES = 4,   /* cleared for each that is written, while room is short */
-    PC_PACE_MAX = 512,     /* larger values make their room by LATER */
-    PC_PACE_BYTES = 32,    /* and one more for so many bytes written */
-    PC_SEARCH_COUNT = 16,  /* segments looked at for the price of one item */
+    PC_PACE_TIMES_COMPACT = 3, /* where an eighth of what is cleared is room */
+    PC_PACE_MAX = 512,         /* larger values make their room by LATER */
+    PC_PACE_BYTES = 32,        /* and one more for so many bytes written */
+    PC_SEARCH_COUNT = 16,      /* segments looked at for the price of one item */
 };
 
 static uint64_t hash_default(const void *key, size_t bytes, uint64_t seed)
@@ -350,8 +351,7 @@ static uint32_t age_of(const struct pc_slice *slice, uint32_t number, uint32_t n
     return number != 0 && now > opened ? now - opened : 0;
 }
 
-/* Whether memory has to be made now so that there is some when it is needed. */
-static bool short_of_room(const struct pc_slice *slice)
+bool pc_slice_short(const struct pc_slice *slice)
 {
     return (slice->ready_count <= PC_READY_SPARE && !pc_pool_has_free(slice->pool)) ||
            pc_pool_owes(slice->pool) || pc_balance_gives(slice);
@@ -359,10 +359,11 @@ static bool short_of_room(const struct pc_slice *slice)
 
 void pc_slice_pace(struct pc_slice *slice, uint32_t now, uint64_t bytes)
 {
-    if (slice->clearing.segment == 0 && PC_LIKELY(!short_of_room(slice))) {
+    if (slice->clearing.segment == 0 && PC_LIKELY(!pc_slice_short(slice))) {
         return;
     }
-    const uint64_t entries = PC_PACE_ENTRIES + bytes / PC_PACE_BYTES;
+    const uint64_t times = slice->pool->keeps_all ? PC_PACE_TIMES_COMPACT : 1;
+    const uint64_t entries = times * (PC_PACE_ENTRIES + bytes / PC_PACE_BYTES);
     unsigned budget = entries < PC_PACE_MAX ? (unsigned)entries : PC_PACE_MAX;
     if (slice->clearing.segment != 0 || pc_evict_begin(slice, now, &budget)) {
         (void)pc_clear_some(slice, now, budget);
@@ -393,21 +394,6 @@ static uint32_t flushed_segment(struct pc_slice *slice)
     return 0;
 }
 
-/* The next segment of both queues; 0 behind the last, and then from the start. */
-static uint32_t expiry_cursor_next(struct pc_slice *slice)
-{
-    uint32_t number = slice->expiry_cursor;
-    while (number == 0) {
-        if (slice->expiry_queue == PC_QUEUE_COUNT) {
-            slice->expiry_queue = 0;
-            return 0;
-        }
-        number = slice->queues[slice->expiry_queue++].oldest;
-    }
-    slice->expiry_cursor = slice->pool->segments[number].next;
-    return number;
-}
-
 /* The next segment in which everything is expired, searching a part of them each time. */
 static uint32_t expired_segment(struct pc_slice *slice, uint32_t now, unsigned *budget)
 {
@@ -417,7 +403,7 @@ static uint32_t expired_segment(struct pc_slice *slice, uint32_t now, unsigned *
     const struct pc_segment *segments = slice->pool->segments;
     for (; *budget != 0; --*budget) {
         for (unsigned i = 0; i < PC_SEARCH_COUNT; i++) {
-            const uint32_t number = expiry_cursor_next(slice);
+            const uint32_t number = pc_log_next(slice, &slice->expiry);
             const struct pc_segment *segment = &segments[number];
             if (number == 0) {
                 slice->expiry_checked = now;
@@ -434,7 +420,7 @@ static uint32_t expired_segment(struct pc_slice *slice, uint32_t now, unsigned *
     return 0;
 }
 
-static bool clear_next(struct pc_slice *slice, uint32_t now, unsigned *budget)
+bool pc_slice_clear_dead(struct pc_slice *slice, uint32_t now, unsigned *budget)
 {
     uint32_t number = 0;
     if (slice->flush_pending) {
@@ -444,7 +430,7 @@ static bool clear_next(struct pc_slice *slice, uint32_t now, unsigned *budget)
         number = expired_segment(slice, now, budget);
     }
     if (number == 0) {
-        return short_of_room(slice) && pc_evict_begin(slice, now, budget);
+        return false;
     }
     struct pc_segment *segment = &slice->pool->segments[number];
     if (segment->state == PC_SEGMENT_OPEN) {
@@ -452,6 +438,12 @@ static bool clear_next(struct pc_slice *slice, uint32_t now, unsigned *budget)
     }
     pc_clear_begin(slice, number, false);
     return true;
+}
+
+static bool clear_next(struct pc_slice *slice, uint32_t now, unsigned *budget)
+{
+    return pc_slice_clear_dead(slice, now, budget) ||
+           (pc_slice_short(slice) && pc_evict_begin(slice, now, budget));
 }
 
 bool pc_slice_step(struct pc_slice *slice, uint32_t now, unsigned budget)
@@ -468,6 +460,9 @@ bool pc_slice_step(struct pc_slice *slice, uint32_t now, unsigned budget)
         const unsigned left = pc_clear_some(slice, now, budget);
         slice->stats.checked += budget - left;
         budget = left;
+    }
+    if (slice->pool->keeps_all && pc_compact_sweep(slice, now, budget)) {
+        return true;
     }
     for (; budget > PC_INDEX_ITEMS_PER_BUCKET; budget -= PC_INDEX_ITEMS_PER_BUCKET) {
         if (!pc_index_grow(&slice->index) && !pc_index_shrink(&slice->index)) {

@@ -6,7 +6,8 @@
  * Memory   Segments come from the pool. A view (struct pc_value) points into them and is good until
  *          the next call on this slice, unless it is held.
  * Limits   Keys of 1 to PC_KEY_BYTES_MAX bytes; values to value_bytes_max of the configuration.
- *          Full memory evicts; what cannot be evicted for is PC_SLICE_NO_MEMORY, and counted.
+ *          Full memory evicts, unless its pool keeps all; what there is no room for is
+ *          PC_SLICE_NO_MEMORY, and counted.
  * Order    Effects in the order of calls. A refused store leaves what was there, save that
  *          PC_SLICE_TOO_LARGE on a plain set removes the old value, as memcached does.
  * Units    Seconds of one clock that the caller reads (`now`, from 1, never back); an expiry is a
@@ -188,6 +189,9 @@ bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t no
  * LATER only for values in chunks.  Core: owner. */
 enum pc_slice_status pc_slice_store(struct pc_slice *slice, const struct pc_key *key,
                                     const struct pc_store *store, uint32_t now, uint64_t *out_cas);
+
+/* A store that was told LATER is given up: counts as out of memory.  Core: owner. */
+void pc_slice_give_up(struct pc_slice *slice);
 
 /* Whether a store of so many bytes, key and value, that come in one piece finds room without
  * evicting for it first.  Core: owner. */

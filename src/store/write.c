@@ -528,6 +528,11 @@ enum pc_slice_status pc_store_refuse(struct pc_slice *slice, const struct pc_key
     return PC_SLICE_TOO_LARGE;
 }
 
+void pc_slice_give_up(struct pc_slice *slice)
+{
+    slice->stats.no_memory++;
+}
+
 enum pc_slice_status pc_slice_store(struct pc_slice *slice, const struct pc_key *key,
                                     const struct pc_store *store, uint32_t now, uint64_t *out_cas)
 {

@@ -170,7 +170,7 @@ def free_port():
 
 
 @contextlib.contextmanager
-def reference_server():
+def reference_server(*flags):
     """The address of a memcached of our own; None where it is not installed."""
     program = shutil.which("memcached")
     if program is None:
@@ -178,7 +178,7 @@ def reference_server():
         return
     port = free_port()
     user = ["-u", "nobody"] if os.geteuid() == 0 else []
-    server = subprocess.Popen([program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", *user])
+    server = subprocess.Popen([program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", *user, *flags])
     try:
         end = time.monotonic() + DEADLINE_SECONDS
         while True:

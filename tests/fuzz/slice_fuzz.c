@@ -35,6 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .value_bytes_max = 200 + draw_bytes(&bytes, 20000),
         .bad_hash = draw_bytes(&bytes, 4) == 0,
         .fail_one_in = (unsigned)draw_bytes(&bytes, 4),
+        .keeps_all = draw_bytes(&bytes, 4) == 1,
         .draw = draw_bytes,
         .ctx = &bytes,
     };

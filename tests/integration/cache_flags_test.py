@@ -6,6 +6,7 @@ Goal: memcached's flags work as its users know them. Method: start, look, stop; 
 """
 import contextlib
 import os
+import random
 import re
 import resource
 import signal
@@ -61,7 +62,7 @@ class Refusals(unittest.TestCase):
         self.refused(2, r"--unix-mask.*octal", "-s", "/x", "-a", "9")
 
     def test_flags_of_memcached_that_are_not_taken_say_what_to_use(self):
-        for flags, words in [(["-M"], "larger -m"), (["-f", "1.1"], "slab classes"),
+        for flags, words in [(["-f", "1.1"], "slab classes"),
                              (["-n", "48"], "slab classes"), (["-L"], "large pages"), (["-D", ":"], "hotkeys"),
                              (["-R", "20"], "turn"), (["-C"], "cas"), (["-S"], "-Y"), (["-e", "/x"], "outlives"),
                              (["-Z"], "TLS"), (["-N", "2"], "--accept"), (["-B", "ascii"], "auto")]:
@@ -273,6 +274,40 @@ class Starts(unittest.TestCase):
                 errors.seek(0)
                 self.assertRegex(errors.read(), "^percore cache: --lock-memory is without effect: .*"
                                  "RLIMIT_MEMLOCK is 64 KiB and about 131072 are needed.*LimitMEMLOCK.*\n$")
+
+    def test_full_memory_refuses(self):
+        for flags in ["--cores", "1"], ["--cores", "2", "--affinity", "0"], ["--model", "thread-per-connection"]:
+            for size in 100, 3000, 10000, 200000:
+                with self.subTest(flags=flags, size=size), CacheProcess("-M", "-m", "8", *flags) as cache, \
+                        Client(cache) as client:
+                    self.fill_and_look(client, size)
+
+    def fill_and_look(self, client, size):
+        full = b"SERVER_ERROR out of memory storing object"
+        value = b"v" * size
+        stored = set()
+        for number in range(8 << 20):
+            said = client.ask(b"set k%d 0 0 %d\r\n%s\r\n" % (number, size, value))
+            if said == full:
+                break
+            self.assertEqual(said, b"STORED")
+            stored.add(number)
+        self.assertGreater(len(stored) * size, 4 << 20)
+        for number in random.Random(1).sample(sorted(stored), min(len(stored), 50)):
+            client.expect(b"get k%d\r\n" % number, b"VALUE k%d 0 %d\r\n%s\r\nEND\r\n" % (number, size, value))
+        told = client.stats()
+        self.assertEqual((told["evictions"], int(told["curr_items"])), ("0", len(stored)))
+        self.assertEqual(client.stats(b"settings")["evictions"], "off")
+        # Something is still full: a set that is refused takes away the old value, an add changes nothing.
+        for number in sorted(stored):
+            said = client.ask(b"set k%d 0 0 %d\r\n%s\r\n" % (number, size, value))
+            self.assertEqual(client.ask(b"mn\r\n"), b"MN")
+            client.expect(b"mg k%d s\r\n" % number, b"EN\r\n" if said == full else b"HD s%d\r\n" % size)
+            if said == full:
+                break
+        client.expect(b"flush_all\r\n", b"OK\r\n")
+        for number in range(len(stored) // 2):
+            client.expect(b"set n%d 0 0 %d\r\n%s\r\n" % (number, size, value), b"STORED\r\n")
 
     def test_item_size(self):
         with CacheProcess("-I", "2k") as cache, Client(cache) as client:

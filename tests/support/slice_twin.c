@@ -75,9 +75,11 @@ void twin_create(struct twin *twin, const struct twin_config *config)
     twin->key_count = config->key_count;
     twin->value_bytes_max = config->value_bytes_max;
     twin->now = 100;
+    twin->keeps_all = config->keeps_all;
     twin->hash = config->bad_hash ? twin_bad_hash : twin_hash;
     const struct pc_pool_config pool = {
         .limit_bytes = (uint64_t)config->segment_count * config->segment_bytes,
+        .keeps_all = config->keeps_all,
         .segment_bytes = config->segment_bytes,
         .slice_count = 1,
         .memory = &twin->memory.memory,

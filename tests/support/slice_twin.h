@@ -74,6 +74,7 @@ struct twin {
     twin_draw_fn *draw;
     void *ctx;
     pc_key_hash_fn *hash;
+    bool keeps_all;
     uint64_t op_count;
 };
 
@@ -83,7 +84,8 @@ struct twin_config {
     unsigned key_count;
     uint64_t value_bytes_max;
     unsigned fail_one_in;
-    bool bad_hash; /* few hash values: long chains */
+    bool bad_hash;  /* few hash values: long chains */
+    bool keeps_all; /* nothing is evicted: a key that only the twin has is a bug */
     twin_draw_fn *draw;
     void *ctx;
 };

@@ -144,7 +144,7 @@ static void twin_after_store(struct twin *twin, unsigned i, const struct pc_stor
         wanted = twin_judge(twin, entry, store);
     }
     if (refused) {
-        TWIN_CHECK(store->value_bytes > 100 || twin_evicted(twin) != 0 ||
+        TWIN_CHECK(twin->keeps_all || store->value_bytes > 100 || twin_evicted(twin) != 0 ||
                    twin->bodies[0].reservation.first != 0 || twin->holds[0].view.held);
     } else {
         TWIN_CHECK(status == wanted);

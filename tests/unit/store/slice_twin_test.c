@@ -20,6 +20,7 @@ static uint64_t draw_random(void *ctx, uint64_t bound)
     return pc_random_below(ctx, bound);
 }
 
+/* With `keeps_all` nothing may go, though there is less room than keys need. */
 static void play(struct twin_config config, uint64_t seed, uint64_t op_count)
 {
     struct pc_random random;
@@ -32,6 +33,14 @@ static void play(struct twin_config config, uint64_t seed, uint64_t op_count)
     const uint64_t count = pc_test_scale(op_count, op_count * 100);
     for (uint64_t i = 0; i < count; i++) {
         twin_play(&twin);
+    }
+    if (config.keeps_all) {
+        struct pc_slice_stats stats;
+        pc_slice_stats(twin.slice, twin.now, &stats);
+        assert_int_equal(twin.missing, 0);
+        assert_int_equal(stats.evicted, 0);
+        assert_true(stats.no_memory != 0);
+        assert_true(stats.moved != 0);
     }
     twin_destroy(&twin);
 }
@@ -83,6 +92,18 @@ static void crowded_slice_agrees(void **state)
     }
 }
 
+static void full_slice_that_keeps_all_loses_nothing(void **state)
+{
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        play((struct twin_config){.segment_bytes = 4096,
+                                  .segment_count = 10 + (unsigned)seed * 4,
+                                  .key_count = 512,
+                                  .value_bytes_max = 400 * seed * seed,
+                                  .keeps_all = true},
+             400 + seed, 30000);
+    }
+}
+
 static void long_chains_agree(void **state)
 {
     for (uint64_t seed = 1; seed <= 3; seed++) {
@@ -114,6 +135,7 @@ int main(void)
         cmocka_unit_test(roomy_slice_forgets_nothing),
         cmocka_unit_test(tiny_slice_agrees),
         cmocka_unit_test(crowded_slice_agrees),
+        cmocka_unit_test(full_slice_that_keeps_all_loses_nothing),
         cmocka_unit_test(long_chains_agree),
         cmocka_unit_test(slice_agrees_when_memory_cannot_be_had),
     };
