@@ -10,7 +10,7 @@
  * What is asked, --ask (frames are echoed):
  *
  *   get    a key                             keys   KEYS_ASKED keys in one request
- *   mix    nine gets, then a set in the mean
+ *   set    store a key                       mix    nine gets, then a set in the mean
  *
  * `memcached` asks in classic text, `meta` with mg and ms, `redis` with GET, SET and MGET.
  *
@@ -57,8 +57,8 @@ enum {
 enum protocol { PROTOCOL_FRAME, PROTOCOL_MEMCACHED, PROTOCOL_META, PROTOCOL_REDIS };
 static const char *const protocols[] = {"frame", "memcached", "meta", "redis"};
 
-enum ask { ASK_GET, ASK_MIX, ASK_KEYS };
-static const char *const asks[] = {"get", "mix", "keys"};
+enum ask { ASK_GET, ASK_SET, ASK_MIX, ASK_KEYS };
+static const char *const asks[] = {"get", "set", "mix", "keys"};
 
 struct message {
     uint8_t *bytes;
@@ -271,7 +271,8 @@ static void exchanges_init(struct client *client)
 static uint16_t exchange_pick(struct client *client)
 {
     const uint32_t luck = (uint32_t)(client_random(client) >> 32);
-    const bool stores = client->ask == ASK_MIX && luck / CLIENT_KEYS % CLIENT_MIX == 0;
+    const bool stores =
+        client->ask == ASK_SET || (client->ask == ASK_MIX && luck / CLIENT_KEYS % CLIENT_MIX == 0);
     return (uint16_t)(luck % CLIENT_KEYS + (stores ? CLIENT_KEYS : 0));
 }
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """instructions: what a server executes in user mode per request, counted, not timed.
 
-    bench/instructions.py echo|get|mg|mix|mg-mix|keys [--arms floor,percore] [--connections 1]
-                          [--pipeline 1,16] [--functions 12]
+    bench/instructions.py echo|get|set|mg|mix|mg-mix|keys [--arms floor,percore] [--connections 1]
+                          [--pipeline 1,16] [--functions 12] [--cores 1] [--percore-flags ...]
 
 Runs each arm under valgrind's callgrind, so the count has no noise and needs no quiet machine:
 the quick way to see what a change to the hot path costs. The kernel's share is not in it; system
@@ -33,6 +33,8 @@ def parse_flags():
     parser.add_argument("--body-bytes", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--build", type=pathlib.Path, default=pairs.ROOT / "build" / "bench")
+    parser.add_argument("--cores", type=int, default=1, help="of the percore arms; with more, one "
+                        "connection has half of its keys elsewhere, whose core sleeps")
     parser.add_argument("--percore-flags", default="", help="more flags for the percore arms")
     parser.add_argument("--json", help="append the JSON lines to this file")
     return parser.parse_args()
@@ -73,7 +75,8 @@ def measure(flags, arm, connections, pipeline):
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "out"
         tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-        server = pairs.start_server(arm, flags.mode, flags.build, None, 1, extra, tool)
+        server = pairs.start_server(arm, flags.mode, flags.build, None, flags.cores, extra,
+                                    tool)
         client = None
         try:
             client = pairs.Client(flags.build, server, connections, pipeline, flags.body_bytes,
@@ -95,7 +98,7 @@ def measure(flags, arm, connections, pipeline):
     return {
         "bench": "instructions", "mode": flags.mode, "arm": arm.partition("=")[0],
         "connections": connections, "pipeline": pipeline, "body_bytes": flags.body_bytes,
-        "seed": flags.seed, "requests": requests,
+        "seed": flags.seed, "requests": requests, "cores": flags.cores,
         "instructions_per_request": round(total / requests, 1),
         "functions": {name: round(count / requests, 2)
                       for name, count in functions[:flags.functions]},

@@ -30,6 +30,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODES = {
     "echo": ("frame", "get"),
     "get": ("memcached", "get"),
+    "set": ("memcached", "set"),
     "mg": ("meta", "get"),
     "mix": ("memcached", "mix"),
     "mg-mix": ("meta", "mix"),
