@@ -18,8 +18,9 @@ the rounds with its bootstrap interval. The verdict of a cell is `met` when the 
 interval is at most --within times each other arm, `missed` when it lies above that for one of
 them, else `cannot tell`.
 
-Server CPU is the process clock over a slice. Letters, bells and calls are the server's own counters
-(SIGUSR2). p99 is that of responses from their intended time, of all slices together.
+Server CPU is the process clock over a slice, that of a core the kernel's of its thread. Letters,
+bells and calls are the server's own counters (SIGUSR2). p99 is that of responses from their
+intended time, of all slices together.
 """
 
 import argparse
@@ -58,7 +59,7 @@ class Arm:
     """A server whose counters can be asked for, and its client."""
 
     def __init__(self, name, options, flags, folder, server_cpus, client_cpus):
-        self.name, self.port, self.asked = name, pairs.free_port(), 0
+        self.name, self.port = name, pairs.free_port()
         self.path = pathlib.Path(folder) / name.replace(" ", "-")
         command = [pairs.find_program(options.build, "percore"), "cache", "-l", "127.0.0.1", "-p",
                    str(self.port), "-m", "256", "--cores", str(options.cores), "-c", "256", *flags]
@@ -72,12 +73,13 @@ class Arm:
         self.client = subprocess.Popen(
             [pairs.find_program(options.build, "paced"), "--port", str(self.port), "--cpus",
              ",".join(str(cpu) for cpu in client_cpus), "--connections",
-             str(2 * options.connections // len(client_cpus)), "--keys", str(options.keys),
+             str(4 * options.connections // len(client_cpus)), "--keys", str(options.keys),
              "--server-pid", str(self.server.pid)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         ports = [int(word) for word in self.answer("ready")]
         self.ask("load", "loaded")
         self.keep(ports, options.connections, len(client_cpus), options.cores)
+        self.counted = self.counters()
 
     def wait_for(self, text, command):
         deadline = time.monotonic() + 20
@@ -98,7 +100,7 @@ class Arm:
         return self.answer(word)
 
     def keep(self, ports, count, threads, cores):
-        """Of twice as many connections, as many of each thread on each core."""
+        """Of four times as many connections, as many of each thread on each core."""
         each = count // (threads * cores)
         core_of = {port: core for core, held in enumerate(pairs.server_loops(self.server.pid))
                    for port in held}
@@ -122,16 +124,23 @@ class Arm:
             dump += self.text.read()
         return {name: int(re.search(rf"counter={name} sum=(\d+)", dump)[1]) for name in COUNTED}
 
+    def thread_ns(self):
+        """CPU of each thread of the server."""
+        return {task.name: int(pairs.read_text(task / "schedstat").split()[0])
+                for task in pathlib.Path(f"/proc/{self.server.pid}/task").iterdir()}
+
     def slice(self, options, cell, seed):
         operation, popularity = cell
-        before = self.counters()
+        before, threads = self.counted, self.thread_ns()
         words = self.ask(f"run {int(options.seconds * 1000)} {options.rate} {ASKS[operation]} "
                          f"{KEYS[popularity]} {seed}", "ran")
-        after = self.counters()
+        threads = [ns - threads[name] for name, ns in self.thread_ns().items()]
+        after = self.counted = self.counters()
         requests, server_ns, client_ns, lag_ns = (int(word) for word in words[:4])
         responses = [tuple(int(part) for part in word.split(":")) for word in words[4:]]
         row = {name: (after[name] - before[name]) / requests for name in COUNTED}
         row.update(cpu_us=server_ns / 1000 / requests, lag_p99_us=lag_ns / 1000,
+                   busiest=max(threads) * options.cores / sum(threads),
                    client_ns=client_ns, requests=requests, responses=responses)
         return row
 
@@ -154,17 +163,27 @@ def bootstrap(values, rng, resamples=RESAMPLES, fold=statistics.median):
     return [fold(values), folded[resamples // 40], folded[-1 - resamples // 40]]
 
 
-def p99_us(rows):
+def quantile_ns(rows, fraction):
+    """Of the responses of all rows together, which may lack those below the quantile."""
     total = collections.Counter()
-    for row in rows:
-        for value_ns, count in row["responses"]:
+    for _, responses in rows:
+        for value_ns, count in responses:
             total[value_ns] += count
-    left = sum(total.values()) * 0.01
+    left = sum(requests for requests, _ in rows) * (1 - fraction)
     for value_ns in sorted(total, reverse=True):
         left -= total[value_ns]
         if left < 0:
-            return value_ns / 1000
-    raise AssertionError("nothing was answered")
+            return value_ns
+    return min(total)
+
+
+def p99_us(arm_rows, rng):
+    """With its interval; the lower half is not resampled, for speed."""
+    rows = [(row["requests"], row["responses"]) for row in arm_rows]
+    floor_ns = quantile_ns(rows, 0.5)
+    rows = [(requests, [pair for pair in responses if pair[0] >= floor_ns])
+            for requests, responses in rows]
+    return bootstrap(rows, rng, P99_RESAMPLES, lambda some: quantile_ns(some, 0.99) / 1000)
 
 
 def run_round(arms, options, cell, seed, rng, rows, ratios):
@@ -199,7 +218,8 @@ def fold_cell(rows, ratios, rng):
         cell["requests"] = sum(row["requests"] for row in arm_rows)
         cell["cpu_us"] = bootstrap([row["cpu_us"] for row in arm_rows], rng)
         cell["ratio"] = bootstrap(ratios[name], rng)
-        cell["p99_us"] = bootstrap(arm_rows, rng, P99_RESAMPLES, p99_us)
+        cell["busiest"] = bootstrap([row["busiest"] for row in arm_rows], rng)
+        cell["p99_us"] = p99_us(arm_rows, rng)
         folded[name] = cell
     return folded
 
@@ -213,6 +233,8 @@ def print_tables(cells, names, within):
              lambda c: "{:.3f} [{:.3f}, {:.3f}]".format(*c["ratio"])),
             ("letters, bells a request",
              lambda c: f"{c['letters_posted']:.4f}, {c['bells']:.4f}"),
+            ("the busier core's CPU, times the mean",
+             lambda c: "{:.3f} [{:.3f}, {:.3f}]".format(*c["busiest"])),
             ("waits, receives, sends a request",
              lambda c: f"{c['turns']:.3f}, {c['receives']:.3f}, {c['sends']:.3f}"),
             ("p99, us", lambda c: "{:.0f} [{:.0f}, {:.0f}]".format(*c["p99_us"]))):
@@ -240,7 +262,7 @@ def parse_flags():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--build", type=pathlib.Path, default=pairs.ROOT / "build/bench")
     parser.add_argument("--cores", type=int, choices=(1, 2), default=2)
-    parser.add_argument("--rounds", type=int, help="default 40, with one core 20")
+    parser.add_argument("--rounds", type=int, help="default 40, with one core 16")
     parser.add_argument("--seconds", type=float, default=0.25, help="length of a slice")
     parser.add_argument("--rate", type=int, help="default 10000, with one core 30000")
     parser.add_argument("--keys", type=int, default=100000)
@@ -252,7 +274,7 @@ def parse_flags():
     parser.add_argument("--quick", action="store_true", help="three short rounds: does it run?")
     parser.add_argument("--out", help="append the JSON line to this file")
     options = parser.parse_args()
-    options.rounds = options.rounds or (20 if options.cores == 1 else 40)
+    options.rounds = options.rounds or (16 if options.cores == 1 else 40)
     options.rate = options.rate or (30000 if options.cores == 1 else 10000)
     if options.quick:
         options.rounds, options.seconds = 3, 0.05

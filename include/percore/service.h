@@ -112,7 +112,7 @@ struct pc_service {
     size_t request_bytes, session_bytes, input_bytes_max;
     const struct pc_class *classes;
     unsigned class_count;
-    bool uses_workers; /* it posts to PC_PLACE_WORKERS */
+    bool uses_workers;      /* it posts to PC_PLACE_WORKERS */
     struct pc_view refusal; /* said to a peer beyond the connection cap, before the close */
 
     /* Recognise the request at the start of `in`. Writes scratch; may write the session only when
@@ -213,9 +213,10 @@ void pc_request_concerns(struct pc_request *, int32_t place);
 
 /* Without a call. at_hand: this lane may be at the place now, and until it returns to the runtime:
  * it is the place's core, and nobody has borrowed the place.
- * borrow: the place's core sleeps or is busy elsewhere, nobody else has the place, and the request may go there out of
- * turn: no call of its connection to that place is unanswered. Until give_back it is this lane's;
- * do one thing there, and neither wait nor post. Where places are not lent, always false. */
+ * borrow: the place's core sleeps or is busy elsewhere, nobody else has the place, and the request
+ * may go there out of turn: no call of its connection to that place is unanswered. Until give_back
+ * it is this lane's; do one thing there, and neither wait nor post. Where places are not lent,
+ * always false. */
 bool pc_place_at_hand(const struct pc_lane *, int32_t place);
 bool pc_place_borrow(const struct pc_request *, int32_t place);
 void pc_place_give_back(const struct pc_request *, int32_t place);
