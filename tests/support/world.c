@@ -1,90 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* world: the fibers of a runtime and of its clients, and what they check. */
-#include "world.h"
+#include "world_parts.h"
 
 #include "base/check.h"
 #include "base/hooks.h"
-#include "fiber.h"
 #include "models/engine.h"
 #include "runtime/core.h"
-#include "script_kernel.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIBERS_MAX = 32, TIMERS_MAX = 16, TIMER_FIRES_MAX = 12 };
-
 /* Nothing on the way to an answer takes longer than a listener's pause. */
 #define PATIENCE_NS UINT64_C(150000000)
 /* After a drain's deadline the runtime has this long to leave. */
 #define LEAVE_NS UINT64_C(2000000000)
-/* A turn's clock is read before the bytes come that the turn receives. */
-#define TURN_NS UINT64_C(20000000)
 
 #define YIELD_NS 20000
-
-enum manner {
-    MANNER_LEAVES, /* closes when it has all */
-    MANNER_HALF,   /* says early that it sends no more, and reads to the end */
-    MANNER_RESETS, /* breaks off somewhere */
-    MANNER_IDLES,  /* stays, silent, until it is closed */
-    MANNER_COUNT
-};
-
-struct client {
-    struct world *world;
-    unsigned index;
-    struct pc_random random;
-    /* The connection it has now. */
-    int fd;
-    struct pc_world_talk talk;
-    enum manner manner;
-    bool shut, over;
-    unsigned slow; /* pauses once in so many reads; 0: never */
-    size_t piece_max;
-    uint8_t out[4096];
-    size_t out_begin, out_end;
-    uint64_t begun_ns;
-    uint64_t moved_ns, quiet_ns_max; /* when it last sent; its longest silence */
-};
-
-struct wait {
-    struct world *world;
-    pc_script_condition_fn *condition;
-    void *ctx;
-    uint64_t until_ns;
-};
-
-struct place_timer {
-    struct pc_timer timer;
-    struct world *world;
-    uint64_t due_ns;
-    unsigned fires;
-};
-
-struct world {
-    const struct pc_world_config *config;
-    struct script_kernel machine;
-    struct pc_script *script; /* the machine's */
-    struct pc_fibers *fibers;
-    struct pc_runtime *runtime;
-    struct pc_service service; /* the config's, with the world's timers at its places */
-    uint64_t core_bytes_max;
-    bool spins;            /* cores poll for letters before they sleep */
-    unsigned credit_count; /* of each pair of cores */
-    uint64_t idle_ns, drain_ns, stop_at_ns, stop_ns, timer_ns_max;
-    struct sockaddr_in address;
-    struct client *clients;
-    unsigned clients_left;
-    bool stopping;
-    bool waits_for_answer[FIBERS_MAX];
-    struct wait *waits[FIBERS_MAX];
-    struct place_timer timers[TIMERS_MAX];
-    int outcome;
-    char trouble[256];
-};
 
 static void say(struct world *world, const char *trouble)
 {
@@ -93,7 +26,7 @@ static void say(struct world *world, const char *trouble)
     }
 }
 
-__attribute__((noreturn)) static void fail(struct world *world, const char *trouble)
+void pc_world_fail(struct world *world, const char *trouble)
 {
     say(world, trouble);
     pc_fibers_stop(world->fibers, world->trouble);
@@ -232,7 +165,7 @@ static void timer_fire(struct pc_timer *timer, struct pc_lane *lane)
 {
     struct place_timer *mine = PC_CONTAINER_OF(timer, struct place_timer, timer);
     if (pc_lane_now_ns(lane) < mine->due_ns) {
-        fail(mine->world, "a timer is early");
+        pc_world_fail(mine->world, "a timer is early");
     }
     if (++mine->fires < TIMER_FIRES_MAX) {
         timer_arm(mine, lane);
@@ -249,193 +182,6 @@ static int world_place_open(void *app, int32_t place, struct pc_lane *lane)
         timer_arm(timer, lane);
     }
     return service->place_open != NULL ? service->place_open(app, place, lane) : 0;
-}
-
-/* ---- A client ---- */
-
-static const struct pc_kernel *kernel_of(struct client *client)
-{
-    return &client->world->script->kernel;
-}
-
-static void client_moved(struct client *client)
-{
-    uint64_t quiet_ns = client->world->script->now_ns - client->moved_ns;
-    client->quiet_ns_max = quiet_ns > client->quiet_ns_max ? quiet_ns : client->quiet_ns_max;
-    client->moved_ns += quiet_ns;
-}
-
-static bool client_write(struct client *client)
-{
-    const struct pc_kernel *kernel = kernel_of(client);
-    if (client->shut) {
-        return false;
-    }
-    if (client->out_begin == client->out_end) {
-        size_t room = 1 + pc_random_below(&client->random, client->piece_max);
-        client->out_begin = 0;
-        client->out_end = client->talk.pull(client->talk.state, client->out, room);
-        if (client->out_end == 0) {
-            return false;
-        }
-    }
-    ssize_t count = kernel->send(kernel, client->fd, client->out + client->out_begin,
-                                 client->out_end - client->out_begin, MSG_NOSIGNAL);
-    if (count > 0) {
-        client->out_begin += (size_t)count;
-        client_moved(client);
-    }
-    return count > 0; /* a reset shows when it reads */
-}
-
-/* The service closed, or broke off. */
-static void client_closed(struct client *client, ssize_t how)
-{
-    struct world *world = client->world;
-    const struct pc_world_talk *talk = &client->talk;
-    client->over = true;
-    client_moved(client);
-    /* The schedule may have kept this client from running for so long that it seemed idle. */
-    bool idled = world->idle_ns > 0 && client->quiet_ns_max + TURN_NS > world->idle_ns;
-    /* One that is slow to read what was said before a hang-up is not waited for for ever. */
-    bool lingered =
-        client->talk.hangs_up && world->script->now_ns > client->begun_ns + PC_LINGER_NS;
-    if (world->stopping || idled || (how < 0 && lingered)) {
-        return;
-    }
-    if (how < 0) {
-        fail(world, "a connection was reset");
-    }
-    if (!talk->done(talk->state)) {
-        fail(world, "a connection was closed before its last reply");
-    }
-    if (!talk->hangs_up && !client->shut) {
-        fail(world, "a connection was closed for no reason, or too early");
-    }
-}
-
-static bool client_read(struct client *client)
-{
-    const struct pc_kernel *kernel = kernel_of(client);
-    struct world *world = client->world;
-    const struct pc_world_talk *talk = &client->talk;
-    uint8_t bytes[4096];
-    size_t room = 1 + pc_random_below(&client->random, client->piece_max);
-    ssize_t count = kernel->recv(kernel, client->fd, bytes, room, 0);
-    if (count == -EAGAIN) {
-        return false;
-    }
-    if (count <= 0) {
-        client_closed(client, count);
-    } else if (!talk->push(talk->state, bytes, (size_t)count)) {
-        fail(world, talk->trouble(talk->state));
-    }
-    return true;
-}
-
-static void client_wait(struct client *client)
-{
-    const struct pc_kernel *kernel = kernel_of(client);
-    struct world *world = client->world;
-    const struct pc_world_talk *talk = &client->talk;
-    struct pollfd poll = {.fd = client->fd, .events = POLLIN};
-    if (client->out_begin < client->out_end && !client->shut) {
-        poll.events |= POLLOUT;
-    }
-    bool *waits = &world->waits_for_answer[pc_fiber_index(world->fibers)];
-    *waits = !talk->done(talk->state) || talk->hangs_up || client->shut;
-    (void)kernel->poll(kernel, &poll, 1, PC_FOREVER); /* whatever it says, the next calls tell */
-    *waits = false;
-}
-
-static void client_think(struct client *client)
-{
-    const struct pc_kernel *kernel = kernel_of(client);
-    if (client->slow > 0 && pc_random_below(&client->random, client->slow) == 0) {
-        (void)kernel->poll(kernel, NULL, 0, pc_random_below(&client->random, 3000000)); /* waits */
-    }
-}
-
-static void client_break_off(struct client *client)
-{
-    const struct pc_kernel *kernel = kernel_of(client);
-    struct linger linger = {.l_onoff = 1, .l_linger = 0};
-    (void)kernel->setsockopt(kernel, client->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-    client->over = true;
-}
-
-/* One connection from its first byte to its close. */
-static void client_converse(struct client *client)
-{
-    const struct pc_kernel *kernel = kernel_of(client);
-    const struct pc_world_talk *talk = &client->talk;
-    while (!client->over) {
-        bool moved = client_write(client);
-        moved = client_read(client) || moved;
-        client_think(client);
-        if (client->over) {
-            break;
-        }
-        bool sent = talk->sent(talk->state) && client->out_begin == client->out_end;
-        if (client->manner == MANNER_RESETS && pc_random_below(&client->random, 24) == 0) {
-            client_break_off(client);
-        } else if (client->manner == MANNER_HALF && sent && !client->shut) {
-            client->shut = moved = true;
-            (void)kernel->shutdown(kernel, client->fd, SHUT_WR); /* a reset shows when it reads */
-        } else if (talk->done(talk->state) && !talk->hangs_up && client->manner != MANNER_HALF &&
-                   client->manner != MANNER_IDLES) {
-            client->over = true;
-        } else if (!moved) {
-            client_wait(client);
-        }
-    }
-}
-
-static void client_visit(struct client *client, unsigned connection)
-{
-    struct world *world = client->world;
-    const struct pc_kernel *kernel = kernel_of(client);
-    struct pc_random *random = &client->random;
-    client->fd = kernel->socket(kernel, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    if (client->fd < 0) {
-        fail(world, "a client has no socket");
-    }
-    int outcome = kernel->connect(kernel, client->fd, (struct sockaddr *)&world->address,
-                                  sizeof(world->address));
-    if (outcome < 0) {
-        (void)kernel->close(kernel, client->fd);
-        if (!world->stopping) {
-            fail(world, "a connection was refused");
-        }
-        return;
-    }
-    client->manner =
-        (enum manner)pc_random_below(random, world->idle_ns > 0 ? MANNER_COUNT : MANNER_COUNT - 1);
-    if (client->manner == MANNER_RESETS && pc_random_below(random, 2) == 0) {
-        client->manner = MANNER_LEAVES;
-    }
-    client->shut = client->over = false;
-    client->slow = pc_random_below(random, 3) == 0 ? 1 + (unsigned)pc_random_below(random, 8) : 0;
-    client->piece_max = (size_t)1 << pc_random_below(random, 13);
-    client->piece_max = pc_max_size(client->piece_max, 16);
-    client->out_begin = client->out_end = 0;
-    client->begun_ns = client->moved_ns = world->script->now_ns;
-    client->quiet_ns_max = 0;
-    world->config->talk(world->config->ctx, connection, pc_random_next(random), &client->talk);
-    client_converse(client);
-    client->talk.end(client->talk.state);
-    (void)kernel->close(kernel, client->fd); /* open until here */
-}
-
-static void client_main(void *ctx)
-{
-    struct client *client = ctx;
-    struct world *world = client->world;
-    unsigned count = world->config->connection_count;
-    for (unsigned i = 0; i < count && !world->stopping; i++) {
-        client_visit(client, client->index * count + i);
-    }
-    world->clients_left--;
 }
 
 /* ---- The runtime, and its end ---- */
@@ -514,7 +260,7 @@ static void clients_make(struct world *world, struct pc_random *random)
         client->world = world;
         client->index = i;
         pc_random_init(&client->random, pc_random_next(random));
-        (void)pc_fiber_spawn(world->fibers, "client", client_main, client);
+        (void)pc_fiber_spawn(world->fibers, "client", pc_world_client_main, client);
     }
 }
 
