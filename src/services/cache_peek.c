@@ -51,6 +51,13 @@ static void count_read(const struct pc_cache_op *op, struct pc_cache_reads *read
     }
 }
 
+/* Meta tells what is left of a life. Of an item that was stored in a later second than `now` that
+ * would be more than it was given: then the owner is asked. */
+static bool still_now(const struct pc_cache_op *op, const struct pc_lane *lane, uint32_t now)
+{
+    return op->meta == NULL || pc_lane_second(lane) == now || PC_PLANTED(PC_BUG_PEEK_TWO_SECONDS);
+}
+
 enum pc_cache_peek pc_cache_peek(struct pc_cache_op *op, unsigned place, const struct pc_key *key,
                                  const struct pc_cache_form *form, struct pc_lane *lane)
 {
@@ -81,7 +88,8 @@ enum pc_cache_peek pc_cache_peek(struct pc_cache_op *op, unsigned place, const s
         size_t bytes;
         const bool tells = form->head(op, key, &peeked, now, into, &bytes);
         const uint32_t value_bytes = tells ? peeked.value_bytes : 0;
-        if (PC_LIKELY(pc_slice_peek_copy(slice, key, &peeked, into + bytes, value_bytes))) {
+        if (PC_LIKELY(pc_slice_peek_copy(slice, key, &peeked, into + bytes, value_bytes) &&
+                      still_now(op, lane, now))) {
             bytes += value_bytes;
             if (tells) {
                 memcpy(into + bytes, form->tail, form->tail_bytes);
@@ -95,6 +103,10 @@ enum pc_cache_peek pc_cache_peek(struct pc_cache_op *op, unsigned place, const s
             return PC_CACHE_PEEK_SAID;
         }
         pc_reply_commit(op->request, 0);
+        if (PC_UNLIKELY(!still_now(op, lane, now))) {
+            count(&reads->refusals);
+            return PC_CACHE_PEEK_POST;
+        }
     }
 }
 
