@@ -10,6 +10,7 @@
  *          times: the interleaving is the kernel's.
  */
 #include "base/check.h"
+#include "base/hooks.h"
 #include "base/random.h"
 #include "combination.h"
 #include "linear_play.h"
@@ -33,13 +34,15 @@
 
 #include <cmocka.h>
 
-#define LIMIT_BYTES (UINT64_C(64) << 20)
+#define LIMIT_BYTES      (UINT64_C(64) << 20)
+#define LIMIT_BYTES_TINY (UINT64_C(2) << 20)
 
 enum {
     LINKS = 8,
     REQUESTS = 1000,
     CUTS_MAX = 6,            /* connections cut off a history */
     HISTORIES_A_SERVER = 25, /* what they write fits many times: nothing is evicted */
+    HISTORIES_TO_FIND = 300,
     CHUNK_BYTES = 65536,
     PATIENCE_MS = 60000,
     SECONDS_AHEAD = 1000000, /* of the real clock, which then never ticks itself */
@@ -48,6 +51,8 @@ enum {
 /* ---- The server ---- */
 
 struct server {
+    const struct pc_combination *combination;
+    bool tiny; /* so little memory that items vanish */
     struct pc_test_cache cache;
     struct pc_runtime *runtime;
     pthread_t thread;
@@ -72,11 +77,11 @@ static void server_tick(void *ctx, uint32_t seconds)
                     server->runtime->start_ns + server->second * UINT64_C(1000000000));
 }
 
-static void server_start(struct server *server, const struct pc_combination *combination,
+static void server_start(struct server *server, const struct pc_combination *combination, bool tiny,
                          uint64_t seed)
 {
-    *server = (struct server){0};
-    pc_test_cache_init(&server->cache, combination, LIMIT_BYTES, seed);
+    *server = (struct server){.combination = combination, .tiny = tiny};
+    pc_test_cache_init(&server->cache, combination, tiny ? LIMIT_BYTES_TINY : LIMIT_BYTES, seed);
     static const char *const listen[] = {"127.0.0.1:0"};
     const struct pc_config config = {.listen = listen,
                                      .listen_count = 1,
@@ -248,9 +253,11 @@ static bool round_run(struct client *client)
 
 /* ---- A history ---- */
 
-static void history_run(struct server *server, const struct pc_combination *combination,
-                        uint64_t seed, unsigned number, struct pc_play_tally *tally)
+/* NULL: it is linear; else what is wrong. */
+static const char *history_run(struct server *server, uint64_t seed, unsigned number, FILE *report,
+                               struct pc_play_tally *tally)
 {
+    static char kept[300];
     struct client *client = calloc(1, sizeof(*client));
     assert_non_null(client);
     char prefix[40];
@@ -259,6 +266,7 @@ static void history_run(struct server *server, const struct pc_combination *comb
              (unsigned)pc_random_below(&client->random, 65536));
     const struct pc_play_config config = {.seed = pc_random_next(&client->random),
                                           .prefix = prefix,
+                                          .vanishes = server->tiny,
                                           .tick = server_tick,
                                           .ctx = server};
     client->server = server;
@@ -273,62 +281,149 @@ static void history_run(struct server *server, const struct pc_combination *comb
             link_close(client, &client->links[i]);
         }
     }
-    const char *trouble = pc_play_judge(client->play, stderr);
-    if (client->trouble[0] != '\0' || trouble != NULL) {
-        fail_msg("%s, PC_SEED=%" PRIu64 ": %s", combination->name, seed,
-                 trouble != NULL ? trouble : client->trouble);
+    const char *trouble = pc_play_judge(client->play, report);
+    if (client->trouble[0] != '\0') {
+        trouble = client->trouble;
     }
+    snprintf(kept, sizeof(kept), "%s", trouble != NULL ? trouble : "");
     pc_play_tally(client->play, tally);
     pc_play_destroy(client->play);
     free(client);
+    return kept[0] != '\0' ? kept : NULL;
 }
 
-static void combination_run(const struct pc_combination *combination, uint64_t count)
+static uint64_t seed_first(void)
 {
     const char *only = getenv("PC_SEED");
-    uint64_t seed = 1;
+    uint64_t seed;
     if (only != NULL) {
-        seed = strtoull(only, NULL, 0);
-    } else {
-        const struct pc_kernel *kernel = pc_kernel_linux();
-        assert_int_equal(kernel->random_bytes(kernel, &seed, sizeof(seed)), 0);
-        seed >>= 16;
+        return strtoull(only, NULL, 0);
     }
+    const struct pc_kernel *kernel = pc_kernel_linux();
+    assert_int_equal(kernel->random_bytes(kernel, &seed, sizeof(seed)), 0);
+    return seed >> 16;
+}
+
+/* Keys in all combinations. */
+static uint64_t vanished;
+
+static void combination_run(const struct pc_combination *combination, bool tiny, uint64_t count)
+{
+    const uint64_t seed = seed_first(), step = getenv("PC_SEED") == NULL;
     struct server server;
     struct pc_play_tally tally = {0};
     for (uint64_t i = 0; i < count; i++) {
         if (i % HISTORIES_A_SERVER == 0) {
-            server_start(&server, combination, seed + i);
+            server_start(&server, combination, tiny, seed + i);
         }
-        history_run(&server, combination, only != NULL ? seed : seed + i, (unsigned)i, &tally);
+        const char *trouble = history_run(&server, seed + i * step, (unsigned)i, stderr, &tally);
+        if (trouble != NULL) {
+            fail_msg("%s, PC_SEED=%" PRIu64 ": %s", combination->name, seed + i * step, trouble);
+        }
         if (i % HISTORIES_A_SERVER == HISTORIES_A_SERVER - 1 || i + 1 == count) {
             server_stop(&server);
         }
     }
     print_message("%s: %" PRIu64 " histories from seed %" PRIu64 ", %" PRIu64
                   " calls of one key: %" PRIu64 " told, %" PRIu64 " quiet, %" PRIu64
-                  " cut off; %" PRIu64 " ticks, %" PRIu64 " flushes; %" PRIu64
-                  " steps, at most %" PRIu64 " a key\n",
+                  " cut off; %" PRIu64 " ticks, %" PRIu64 " flushes, %" PRIu64
+                  " keys with something evicted; %" PRIu64 " steps, at most %" PRIu64 " a key\n",
                   combination->name, count, seed, tally.calls, tally.answered, tally.untold,
-                  tally.cut, tally.ticks, tally.flushes, tally.steps, tally.steps_most);
+                  tally.cut, tally.ticks, tally.flushes, tally.vanished, tally.steps,
+                  tally.steps_most);
     assert_true(tally.answered > tally.calls / 2);
+    vanished += tally.vanished;
 }
+
+/* ---- Cases ---- */
 
 static void visit(const struct pc_combination *combination)
 {
-    combination_run(combination, pc_test_scale(8, 1000));
+    combination_run(combination, false, pc_test_scale(8, 1000));
 }
 
 static void every_combination_is_linear(void **state)
 {
     (void)state;
     pc_combinations_visit(visit);
+    assert_int_equal(vanished, 0);
 }
 
-int main(void)
+/* Large values that nobody reads drive out what is read: what is gone is gone. */
+static void visit_tiny(const struct pc_combination *combination)
 {
+    combination_run(combination, true, pc_test_scale(4, 200));
+}
+
+static void what_is_evicted_does_not_come_back(void **state)
+{
+    (void)state;
+    pc_combinations_visit(visit_tiny);
+    assert_true(vanished > 0);
+}
+
+#ifdef PC_HOOKS
+/* Histories of a server with a planted bug, until one shows it. */
+static void find(enum pc_bug bug, const char *name, const struct pc_combination *combination)
+{
+    struct server server;
+    struct pc_play_tally tally = {0};
+    const uint64_t seed = seed_first();
+    const char *trouble = NULL;
+    unsigned count = 0;
+    pc_planted_bug = bug;
+    server_start(&server, combination, false, seed);
+    while (trouble == NULL && count < HISTORIES_TO_FIND) {
+        trouble = history_run(&server, seed + count, count, NULL, &tally);
+        count++;
+    }
+    server_stop(&server);
+    pc_planted_bug = PC_BUG_NONE;
+    print_message("%s, %s: history %u, seed %" PRIu64 ": %s\n", combination->name, name, count,
+                  seed + count - 1, trouble != NULL ? trouble : "not found");
+    assert_non_null(trouble);
+}
+
+static void visit_lost_update(const struct pc_combination *combination)
+{
+    find(PC_BUG_LOST_UPDATE, "lost update", combination);
+}
+
+static void visit_stale_read(const struct pc_combination *combination)
+{
+    if (strcmp(combination->mode, "crew") == 0 && combination->core_count > 1) {
+        find(PC_BUG_PEEK_UNSETTLED, "stale read", combination);
+    }
+}
+
+/* A cas that does not compare. */
+static void a_lost_update_is_found(void **state)
+{
+    (void)state;
+    pc_combinations_visit(visit_lost_update);
+}
+
+/* A read that does not wait for what its connection asked of the slice before. */
+static void a_stale_read_is_found(void **state)
+{
+    (void)state;
+    pc_combinations_visit(visit_stale_read);
+}
+#endif
+
+int main(int argc, char **argv)
+{
+    /* Some of the cases: a pattern of their names. */
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_combination_is_linear),
+        cmocka_unit_test(what_is_evicted_does_not_come_back),
+#ifdef PC_HOOKS
+        cmocka_unit_test(a_lost_update_is_found),
+        cmocka_unit_test(a_stale_read_is_found),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,10 +30,13 @@
 #include <cmocka.h>
 
 /* Some connections are broken off, and leave a part of their share unsaid. */
-#define LIMIT_BYTES (UINT64_C(64) << 20)
+#define LIMIT_BYTES      (UINT64_C(64) << 20)
+#define LIMIT_BYTES_TINY (UINT64_C(2) << 20)
 
 enum {
     REQUESTS = 1070,
+    REQUESTS_TINY = 300, /* most of them many times larger */
+    STEPS_TINY = 20 * 1000 * 1000,
     SEEDS_TO_FIND = 1000,
     SECONDS_AHEAD = 1000000, /* of the world's clock, which then never ticks itself */
 };
@@ -41,6 +44,8 @@ enum {
 /* What the next worlds are. */
 static struct pc_combination combination;
 static unsigned credit_count; /* of each pair of cores; 0: drawn */
+static bool tiny;             /* so little memory that items vanish */
+static uint64_t vanished;     /* keys of which something did */
 
 static struct pc_world_tally tally;
 static struct pc_play_tally play_tally;
@@ -117,10 +122,12 @@ static void talk_begin(void *ctx, unsigned connection, uint64_t seed, struct pc_
 static const char *world_run(struct scene *scene, struct pc_random *random, FILE *report)
 {
     struct pc_test_cache cache;
-    pc_test_cache_init(&cache, &combination, LIMIT_BYTES, pc_random_next(random));
+    pc_test_cache_init(&cache, &combination, tiny ? LIMIT_BYTES_TINY : LIMIT_BYTES,
+                       pc_random_next(random));
     const unsigned client_count = 2 + (unsigned)pc_random_below(random, 9);
     const unsigned connection_count = 1 + (unsigned)pc_random_below(random, 4);
-    scene->requests = REQUESTS / (client_count * connection_count);
+    const unsigned share = (tiny ? REQUESTS_TINY : REQUESTS) / (client_count * connection_count);
+    scene->requests = share > 0 ? share : 1;
     const struct pc_world_config config = {
         .seed = pc_random_next(random),
         .model = "per-core",
@@ -131,6 +138,7 @@ static const char *world_run(struct scene *scene, struct pc_random *random, FILE
         .to_the_end = true,
         .few_credits = true,
         .credit_count = credit_count,
+        .step_count_max = tiny ? STEPS_TINY : 0,
         .service = &pc_cache_service,
         .app = cache.cache,
         .made = runtime_made,
@@ -154,8 +162,11 @@ static const char *linear_world(uint64_t seed, FILE *report)
     struct pc_random random;
     pc_random_init(&random, seed ^ 0x6c696e65);
     struct scene scene = {0};
-    const struct pc_play_config config = {
-        .seed = pc_random_next(&random), .prefix = "k", .tick = scene_tick, .ctx = &scene};
+    const struct pc_play_config config = {.seed = pc_random_next(&random),
+                                          .prefix = "k",
+                                          .vanishes = tiny,
+                                          .tick = scene_tick,
+                                          .ctx = &scene};
     scene.play = pc_play_create(&config);
     const char *trouble = world_run(&scene, &random, report);
     if (trouble != NULL) {
@@ -210,6 +221,32 @@ static void histories_are_long(void **state)
     }
 }
 
+/* Large values that nobody reads drive out what is read: what is gone is gone. */
+static void visit_tiny(const struct pc_combination *next)
+{
+    const uint64_t count = pc_test_scale(0, 200);
+    combination = *next;
+    if (count == 0 && next->core_count != 2) {
+        return; /* these worlds take long */
+    }
+    play_tally = (struct pc_play_tally){0};
+    assert_null(linear_world(1, stderr));
+    print_message("%s: %" PRIu64 " keys with something evicted\n", next->name, play_tally.vanished);
+    vanished += play_tally.vanished;
+    assert_true(count == 0 || pc_seeds_all_well(next->name, count, linear_world));
+}
+
+static void what_is_evicted_does_not_come_back(void **state)
+{
+    (void)state;
+    if (getenv("PC_SEED") == NULL) {
+        tiny = true;
+        pc_combinations_visit(visit_tiny);
+        tiny = false;
+        assert_true(vanished > 0);
+    }
+}
+
 static void find(enum pc_bug bug, const char *name, const char *mode, unsigned core_count,
                  bool lends)
 {
@@ -244,6 +281,13 @@ static void a_torn_read_is_found(void **state)
     find(PC_BUG_PEEK_UNCHECKED, "torn read", "crew", 2, false);
 }
 
+/* An item of this second whose rest of life is told as of the one before. */
+static void a_life_too_long_is_found(void **state)
+{
+    (void)state;
+    find(PC_BUG_PEEK_TWO_SECONDS, "life too long", "crew", 2, false);
+}
+
 /* A write in a borrowed slice that overtakes what its connection asked of the owner before. */
 static void a_write_out_of_turn_is_found(void **state)
 {
@@ -273,8 +317,10 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(histories_are_long),
         cmocka_unit_test(every_combination_is_linear),
+        cmocka_unit_test(what_is_evicted_does_not_come_back),
         cmocka_unit_test(a_stale_read_is_found),
         cmocka_unit_test(a_torn_read_is_found),
+        cmocka_unit_test(a_life_too_long_is_found),
         cmocka_unit_test(a_write_out_of_turn_is_found),
         cmocka_unit_test(a_lost_update_is_found),
     };

@@ -15,6 +15,11 @@ struct pc_linear *pc_linear_create(const struct pc_linear_config *config)
     return history;
 }
 
+void pc_linear_configure(struct pc_linear *history, const struct pc_linear_config *config)
+{
+    history->config = *config;
+}
+
 void pc_linear_destroy(struct pc_linear *history)
 {
     if (history != NULL) {

@@ -121,6 +121,8 @@ struct pc_linear_config {
 struct pc_linear;
 
 struct pc_linear *pc_linear_create(const struct pc_linear_config *config);
+/* Judge the same history otherwise. */
+void pc_linear_configure(struct pc_linear *history, const struct pc_linear_config *config);
 void pc_linear_destroy(struct pc_linear *history);
 
 /* Add one call; those of a client come in the order it sent them, with stamps that do not go back.

@@ -15,7 +15,7 @@ static bool once_in(struct pc_random *random, uint64_t count)
 }
 
 /* Under thirty days, beyond which memcached takes a number as a date. */
-enum { LONG_LIFE = 1000000, RECACHE = 1000, FILL_RATE = 4 };
+enum { LONG_LIFE = 1000000, RECACHE = 1000 };
 
 static enum pc_linear_what draw_what(const struct pc_ask_source *source, struct pc_random *random)
 {
@@ -29,8 +29,9 @@ static enum pc_linear_what draw_what(const struct pc_ask_source *source, struct 
         {PC_LINEAR_DELETE, 8},  {PC_LINEAR_TOUCH, 10},  {PC_LINEAR_STALE, 5},
         {PC_LINEAR_FLUSH, 1},
     };
-    if (source->counts && !once_in(random, 4)) {
-        return once_in(random, 2) ? PC_LINEAR_INCR : PC_LINEAR_GET;
+    if (source->mood != PC_ASK_ALL && !once_in(random, 4)) {
+        const bool counts = source->mood == PC_ASK_COUNTS;
+        return once_in(random, 2) ? PC_LINEAR_GET : counts ? PC_LINEAR_INCR : PC_LINEAR_SET;
     }
     uint64_t drawn = pc_random_below(random, 200);
     for (size_t i = 0; i < PC_COUNT_OF(rows); i++) {
@@ -43,9 +44,9 @@ static enum pc_linear_what draw_what(const struct pc_ask_source *source, struct 
 }
 
 /* For ever, for longer than any history, or so short that the clock will tell. */
-static uint32_t draw_life(struct pc_random *random)
+static uint32_t draw_life(const struct pc_ask_source *source, struct pc_random *random)
 {
-    if (once_in(random, 2)) {
+    if (once_in(random, source->mood == PC_ASK_LIVES ? 8 : 2)) {
         return 0;
     }
     return once_in(random, 2) ? LONG_LIFE : 1 + (uint32_t)pc_random_below(random, 3);
@@ -63,8 +64,8 @@ static void draw_value(struct pc_ask_source *source, struct pc_random *random, s
     static const size_t larges[] = {600, 5000, 20000, 40000};
     const bool piece = ask->what == PC_LINEAR_APPEND || ask->what == PC_LINEAR_PREPEND;
     ask->value = ++source->made;
-    ask->value_counts = !piece && (source->counts || ask->keys[0] % 2 == 0) && !once_in(random, 4);
-    ask->value_wide = source->counts;
+    ask->value_wide = source->mood == PC_ASK_COUNTS;
+    ask->value_counts = !piece && (ask->value_wide || ask->keys[0] % 2 == 0) && !once_in(random, 4);
     ask->value_bytes = 0;
     if (!piece && !ask->value_counts) {
         ask->value_bytes = pc_random_below(random, 40);
@@ -109,7 +110,7 @@ static void draw_meta(struct pc_ask_source *source, struct pc_random *random, st
     ask->quiet = ask->quiet && !counts && !deletes && ask->what != PC_LINEAR_STALE && !touches &&
                  !ask->vivifies;
     ask->opaque = ask->quiet || once_in(random, 3) ? ++source->made : 0;
-    ask->wants_life = reads && !ask->vivifies && once_in(random, 3);
+    ask->wants_life = reads && !ask->vivifies && once_in(random, 2);
     ask->wants_number = counts && once_in(random, 2);
     ask->wants_unique = ask->wants_unique && !deletes && ask->what != PC_LINEAR_STALE;
 }
@@ -122,7 +123,8 @@ static void draw_form(struct pc_ask_source *source, struct pc_random *random, bo
     const bool counts = ask->what == PC_LINEAR_INCR || ask->what == PC_LINEAR_DECR;
     const bool touches = ask->what == PC_LINEAR_TOUCH;
     const bool flushes = ask->what == PC_LINEAR_FLUSH;
-    ask->meta = ask->key_count == 1 && !flushes && once_in(random, 3);
+    const bool asks_lives = source->mood == PC_ASK_LIVES && reads;
+    ask->meta = ask->key_count == 1 && !flushes && once_in(random, asks_lives ? 1 : 3);
     ask->meta = ask->meta || ask->what == PC_LINEAR_STALE;
     ask->quiet = once_in(random, 6) && may_be_quiet;
     ask->wants_unique = once_in(random, 3) && !flushes;
@@ -141,10 +143,11 @@ void pc_ask_draw(struct pc_ask_source *source, struct pc_random *random, bool ma
 {
     struct pc_ask *ask = out_ask;
     *ask = (struct pc_ask){.what = draw_what(source, random)};
-    if (source->fills && once_in(random, FILL_RATE)) {
+    if (source->fills && !once_in(random, 4)) {
         *ask = (struct pc_ask){.fills = true,
                                .value = ++source->made,
-                               .value_bytes = pc_random_below(random, PC_ASK_VALUE_BYTES_MAX)};
+                               .value_bytes = PC_ASK_VALUE_BYTES_MAX / 2 +
+                                              pc_random_below(random, PC_ASK_VALUE_BYTES_MAX / 2)};
         return;
     }
     draw_keys(source, random, ask);
@@ -155,8 +158,8 @@ void pc_ask_draw(struct pc_ask_source *source, struct pc_random *random, bool ma
         }
     }
     ask->flags = draw_flags(random);
-    ask->life = draw_life(random);
-    const bool far = source->counts || once_in(random, 8);
+    ask->life = draw_life(source, random);
+    const bool far = source->mood == PC_ASK_COUNTS || once_in(random, 8);
     ask->delta = pc_random_below(random, far ? 2000 : 4);
     draw_value(source, random, ask);
     draw_form(source, random, may_be_quiet, ask);

@@ -43,14 +43,22 @@ struct pc_ask {
     uint64_t unique, delta, initial;
 };
 
+/* What most requests of a history are; some are of all kinds. */
+enum pc_ask_mood {
+    PC_ASK_ALL,
+    PC_ASK_COUNTS, /* counting, which changes values where they lie, and reading */
+    PC_ASK_LIVES,  /* storing for some seconds, and asking how many are left */
+    PC_ASK_MOOD_COUNT
+};
+
 /* What requests are drawn from. */
 struct pc_ask_source {
     struct pc_random random;
     char prefix[64]; /* of every key */
     unsigned key_count;
-    bool large;    /* now and then a value that is not copied, or comes after its line */
-    bool fills;    /* one request in a few fills */
-    bool counts;   /* much counting, which changes values where they lie, and much reading */
+    bool large; /* now and then a value that is not copied, or comes after its line */
+    bool fills; /* most requests fill, and keys are asked for so seldom that they go */
+    enum pc_ask_mood mood;
     uint64_t made; /* values and opaques so far */
     /* Uniques that were told, newest over oldest; 0: none. */
     uint64_t uniques[PC_ASK_KEY_COUNT_MAX][PC_ASK_UNIQUES_KEPT];

@@ -13,7 +13,6 @@ enum {
     DEPTH_MAX = 4,
     ASKED_MAX = (DEPTH_MAX + 1) * (QUIET_RUN_MAX + 1),
     KEY_COUNT_DRAWN_MAX = 6,
-    TICK_RATE = 40, /* requests a tick */
 };
 
 struct asked {
@@ -55,6 +54,7 @@ struct pc_play {
     unsigned client_count; /* the first is time */
     uint64_t clock;
     uint32_t second;
+    unsigned tick_rate; /* requests a tick */
     struct pc_play_tally tally;
     char trouble[256];
 };
@@ -71,13 +71,18 @@ struct pc_play *pc_play_create(const struct pc_play_config *config)
                             ? config->key_count
                             : 1 + (unsigned)pc_random_below(&source->random, KEY_COUNT_DRAWN_MAX);
     source->large = pc_random_below(&source->random, 4) == 0;
-    source->counts = pc_random_below(&source->random, 3) == 0;
+    source->mood = (enum pc_ask_mood)pc_random_below(&source->random, PC_ASK_MOOD_COUNT);
+    play->tick_rate = pc_random_below(&source->random, 2) == 0 ? 8 : 40;
     source->fills = config->vanishes;
+    if (config->vanishes && config->key_count == 0) {
+        source->key_count = PC_ASK_KEY_COUNT_MAX;
+        source->large = false; /* what has to be held may be refused */
+    }
     play->client_count = 1;
     snprintf(source->prefix, sizeof(source->prefix), "%s", config->prefix);
+    const struct pc_linear_config judging = {.vanishes = config->vanishes, .uniques_grow = true};
     for (unsigned i = 0; i < source->key_count; i++) {
-        play->keys[i] = pc_linear_create(
-            &(struct pc_linear_config){.vanishes = config->vanishes, .uniques_grow = true});
+        play->keys[i] = pc_linear_create(&judging);
     }
     return play;
 }
@@ -88,6 +93,14 @@ void pc_play_destroy(struct pc_play *play)
         pc_linear_destroy(play->keys[i]);
     }
     free(play);
+}
+
+/* Something was evicted, and seen to be: without that the history is not linear. */
+static bool has_vanished(struct pc_linear *history)
+{
+    const struct pc_linear_config stays = {.uniques_grow = true, .step_count_max = 100000};
+    pc_linear_configure(history, &stays);
+    return pc_linear_check(history, NULL) != PC_LINEAR_YES;
 }
 
 const char *pc_play_judge(struct pc_play *play, FILE *report)
@@ -103,6 +116,8 @@ const char *pc_play_judge(struct pc_play *play, FILE *report)
             snprintf(play->trouble, sizeof(play->trouble), "%u calls on key %s are not %s",
                      pc_linear_count(play->keys[i]), key,
                      verdict == PC_LINEAR_NO ? "linear" : "decided");
+        } else if (play->config.vanishes) {
+            play->tally.vanished += has_vanished(play->keys[i]);
         }
     }
     return play->trouble[0] != '\0' ? play->trouble : NULL;
@@ -117,6 +132,7 @@ void pc_play_tally(const struct pc_play *play, struct pc_play_tally *tally)
     tally->beside += play->tally.beside;
     tally->ticks += play->tally.ticks;
     tally->flushes += play->tally.flushes;
+    tally->vanished += play->tally.vanished;
     tally->steps += play->tally.steps;
     if (play->tally.steps_most > tally->steps_most) {
         tally->steps_most = play->tally.steps_most;
@@ -184,7 +200,7 @@ static void tick(struct pc_play *play, uint32_t seconds)
 static void ask_next(struct pc_talk *talk)
 {
     struct pc_play *play = talk->play;
-    if (play->config.tick != NULL && pc_random_below(&talk->random, TICK_RATE) == 0) {
+    if (play->config.tick != NULL && pc_random_below(&talk->random, play->tick_rate) == 0) {
         tick(play, 1 + (uint32_t)pc_random_below(&talk->random, 2));
     }
     struct asked *asked = asked_at(talk, talk->asked_count++);
@@ -510,6 +526,10 @@ static enum parse parse_line(struct pc_talk *talk, const struct asked *asked, st
         out->has_told = true;
         return PARSE_DONE;
     }
+    if (talk->play->config.vanishes && begins(talk, 0, "SERVER_ERROR out of memory")) {
+        out->answer = PC_LINEAR_UNTOLD;
+        return PARSE_DONE;
+    }
     for (size_t i = 0; i < PC_COUNT_OF(words); i++) {
         if (begins(talk, 0, words[i].line)) {
             out->answer = words[i].answer;
@@ -541,7 +561,12 @@ static bool find_asked(struct pc_talk *talk, unsigned *out_index)
 
 static void answer_take(struct pc_talk *talk, const struct answer *answer, uint64_t answered)
 {
-    const struct asked *asked = oldest(talk);
+    struct asked *asked = oldest(talk);
+    if (answer->answer == PC_LINEAR_UNTOLD) {
+        /* Memory was short: nothing was changed, unless the item has vanished. */
+        asked->ask.what = PC_LINEAR_GET;
+        asked->ask.claims = asked->ask.vivifies = asked->ask.compares = false;
+    }
     const bool values = !asked->ask.meta && asked->ask.wants_value;
     for (unsigned i = 0; i < asked->ask.key_count; i++) {
         const bool absent = values && !talk->told[i].found;

@@ -44,7 +44,7 @@ struct pc_play_tally {
     uint64_t beside; /* what others asked or were told while a call was under way, over all calls */
     uint64_t ticks, flushes;
     uint64_t steps, steps_most; /* of the search: in all, and of one key */
-    uint64_t vanished;          /* keys that are linear only since an item may vanish */
+    uint64_t vanished;          /* keys that would not be linear if nothing vanished */
 };
 
 /* Adds to `tally`. */

@@ -34,6 +34,9 @@ struct frame {
 
 struct search {
     struct pc_linear *history;
+    /* Clients whose calls that were cut off may have happened. Few are needed to explain what
+     * others saw; all that are tried multiply. */
+    uint64_t happened;
     FILE *report;
     size_t config_bytes;
     /* The path: a configuration and a frame a step. */
@@ -194,16 +197,24 @@ static bool branch(const struct pc_linear *history, const struct config *config,
            may_tell(history, config, client, &from, call, out_next);
 }
 
-/* Put all questions in order that may come now and whose answer is that of the item as it is. */
-static void settle(struct pc_linear *history, struct config *config)
+static bool may_happen(const struct search *search, const struct pc_linear_row *head,
+                       unsigned client)
 {
+    return head->until != PC_LINEAR_NEVER || (search->happened >> client & 1) != 0;
+}
+
+/* Put all questions in order that may come now and whose answer is that of the item as it is. */
+static void settle(const struct search *search, struct config *config)
+{
+    struct pc_linear *history = search->history;
     for (bool moved = true; moved;) {
         moved = false;
         const uint64_t latest = latest_asked(history, config);
         for (unsigned i = 0; i < history->client_count; i++) {
             const struct pc_linear_row *head = head_of(history, config, i);
             struct pc_item_state next;
-            if (head != NULL && head->from <= latest && pc_linear_is_question(&head->item) &&
+            if (head != NULL && head->from <= latest && may_happen(search, head, i) &&
+                pc_linear_is_question(&head->item) &&
                 branch(history, config, i, &head->item, 0, &next) &&
                 memcmp(&next, &config->state, sizeof(next)) == 0) {
                 config->at[i]++;
@@ -232,7 +243,7 @@ static bool is_whole(const struct pc_linear *history, const struct config *confi
 /* Go one step on from the end of the path to `config`, which lies behind it, unless it is known. */
 static void enter(struct search *search, struct config *config)
 {
-    settle(search->history, config);
+    settle(search, config);
     if (!seen_add(search, config)) {
         return;
     }
@@ -255,7 +266,7 @@ static unsigned next_client(const struct search *search, const struct config *co
     unsigned best = NOBODY;
     for (unsigned i = 0; i < history->client_count; i++) {
         const struct pc_linear_row *head = head_of(history, config, i);
-        if (head == NULL || head->from > latest) {
+        if (head == NULL || head->from > latest || !may_happen(search, head, i)) {
             continue;
         }
         const bool tried = frame->any && (head->until < frame->answered ||
@@ -323,20 +334,21 @@ static void search_fini(struct search *search)
     free(search->best);
 }
 
-enum pc_linear_verdict pc_linear_search(struct pc_linear *history, FILE *report)
+static enum pc_linear_verdict search_run(struct pc_linear *history, uint64_t happened,
+                                         uint64_t step_count_max, FILE *report)
 {
-    const uint64_t most =
-        history->config.step_count_max != 0 ? history->config.step_count_max : STEP_COUNT_MAX;
     enum pc_linear_verdict verdict = PC_LINEAR_NO;
+    const uint64_t steps_end = history->steps + step_count_max;
     struct search search;
     search_init(&search, history);
+    search.happened = happened;
     enter(&search, config_at(&search, 0));
     while (search.depth > 0) {
         if (is_whole(history, config_at(&search, search.depth - 1))) {
             verdict = PC_LINEAR_YES;
             break;
         }
-        if (history->steps > most) {
+        if (history->steps > steps_end) {
             verdict = PC_LINEAR_GAVE_UP;
             break;
         }
@@ -344,11 +356,46 @@ enum pc_linear_verdict pc_linear_search(struct pc_linear *history, FILE *report)
             search.depth--;
         }
     }
-    if (verdict == PC_LINEAR_NO && report != NULL) {
+    if (verdict != PC_LINEAR_YES && report != NULL) {
         fprintf(report, "  %u of %u calls can be put in order; ", search.best_count,
                 history->call_count);
         pc_linear_say_order(history, report, &search.best->state, search.best->at);
     }
     search_fini(&search);
     return verdict;
+}
+
+/* Clients that were cut off with calls under way that may have changed something. */
+static uint64_t clients_cut(const struct pc_linear *history)
+{
+    uint64_t clients = 0;
+    for (unsigned i = 0; i < history->client_count; i++) {
+        const struct pc_linear_client *client = &history->clients[i];
+        for (unsigned j = client->count; j > 0; j--) {
+            const struct pc_linear_row *row = &client->rows[j - 1];
+            if (row->until == PC_LINEAR_NEVER && !pc_linear_is_question(&row->item)) {
+                clients |= UINT64_C(1) << i;
+            }
+        }
+    }
+    return clients;
+}
+
+/* Nothing that was cut off happened; or what one client asked, or two; or anything. */
+enum pc_linear_verdict pc_linear_search(struct pc_linear *history, FILE *report)
+{
+    const uint64_t most =
+        history->config.step_count_max != 0 ? history->config.step_count_max : STEP_COUNT_MAX;
+    const uint64_t cut = clients_cut(history);
+    for (unsigned i = 0; i < history->client_count && cut != 0; i++) {
+        for (unsigned j = i; j < history->client_count; j++) {
+            const uint64_t both = UINT64_C(1) << i | UINT64_C(1) << j;
+            const bool first = i == 0 && j == 0;
+            if ((first || (both & cut) == both) &&
+                search_run(history, first ? 0 : both, most / 100, NULL) == PC_LINEAR_YES) {
+                return PC_LINEAR_YES;
+            }
+        }
+    }
+    return search_run(history, cut, most, report);
 }

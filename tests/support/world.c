@@ -393,9 +393,11 @@ static struct world *world_make(const struct pc_world_config *config)
     bool stops_early = pc_random_below(&random, 4) == 0 && !config->to_the_end;
     world->stop_at_ns =
         stops_early ? world->script->now_ns + pc_random_below(&random, 8000000) : PC_FOREVER;
+    const uint64_t step_count_max =
+        config->step_count_max != 0 ? config->step_count_max : 4 * 1000 * 1000;
     const struct pc_fibers_config fibers_config = {.seed = pc_random_next(&random),
                                                    .fiber_count_max = FIBERS_MAX,
-                                                   .step_count_max = 4 * 1000 * 1000,
+                                                   .step_count_max = step_count_max,
                                                    .stuck = world_stuck,
                                                    .ctx = world};
     world->fibers = pc_fibers_create(&fibers_config);

@@ -42,10 +42,11 @@ struct pc_world_config {
     const char *model;
     unsigned core_count, worker_count, place_count;
     bool places_shared, places_lent;
-    bool to_the_end;       /* the runtime is not stopped before all clients have gone */
-    bool calm;             /* a machine without bad luck: what goes wrong is the runtime's */
-    bool few_credits;      /* in half of the seeds calls wait for credits */
-    unsigned credit_count; /* of each pair of cores, whatever is drawn; 0: as drawn */
+    bool to_the_end;         /* the runtime is not stopped before all clients have gone */
+    bool calm;               /* a machine without bad luck: what goes wrong is the runtime's */
+    bool few_credits;        /* in half of the seeds calls wait for credits */
+    unsigned credit_count;   /* of each pair of cores, whatever is drawn; 0: as drawn */
+    uint64_t step_count_max; /* 0: four million */
     const struct pc_service *service;
     void *app;
     void (*made)(void *ctx, struct pc_runtime *runtime); /* before it runs; may be NULL */
