@@ -14,7 +14,7 @@ import threading
 import unittest
 
 from cache_process import CacheProcess, Client
-from percore_process import SANITIZER, wait_until
+from percore_process import sanitizer, wait_until
 
 MODES = [
     ("--cores", "1"),
@@ -24,7 +24,7 @@ MODES = [
     ("--model", "thread-per-connection"),
     ("--model", "thread-pool", "--workers", "3"),
 ]
-if SANITIZER == "thread":
+if sanitizer() == "thread":
     MODES = MODES[1:]  # one thread races with nobody
 LONG = os.environ.get("PC_TEST_SCALE") == "long"
 SEED = int(os.environ.get("PC_TEST_SEED", "1"))

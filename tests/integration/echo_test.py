@@ -18,8 +18,9 @@ import time
 import unittest
 
 from echo_process import EchoProcess, Peer, frame, refused
-from percore_process import SANITIZER, SECONDS, wait_until
+from percore_process import SECONDS, sanitizer, wait_until
 
+SANITIZER = sanitizer()
 MODELS = ("per-core", "thread-pool", "thread-per-connection")
 CAP = 1 << 20
 

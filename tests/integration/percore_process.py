@@ -10,16 +10,13 @@ import time
 SECONDS = 60
 
 
-def sanitizer_of(program):
-    """"address", "thread" or None. Under either, memory says nothing about the program: its shadow
-    is several times as large."""
-    with open(program, "rb") as file:
+def sanitizer():
+    """What the program under test was built with: "address", "thread" or None. Under either, memory
+    says nothing about the program: its shadow is several times as large."""
+    with open(os.environ["PERCORE"], "rb") as file:
         content = file.read()
     return next((name for mark, name in ((b"__asan_init", "address"), (b"__tsan_init", "thread"))
                  if mark in content), None)
-
-
-SANITIZER = sanitizer_of(os.environ["PERCORE"])
 
 
 def wait_until(condition, what="did not come about", seconds=SECONDS):
