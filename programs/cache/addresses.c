@@ -43,15 +43,25 @@ static bool add(struct pc_addresses *addresses, const char *program, const char 
     return true;
 }
 
+static void keep_words(struct pc_addresses *addresses, const char *words)
+{
+    const size_t used = strlen(addresses->words);
+    snprintf(addresses->words + used, sizeof(addresses->words) - used, used > 0 ? ",%s" : "%s",
+             words);
+}
+
 bool pc_addresses_fill(struct pc_addresses *addresses, const char *program,
                        const struct pc_option_list *given, unsigned port)
 {
     addresses->count = 0;
+    addresses->words[0] = '\0';
     if (given->count == 0) {
+        keep_words(addresses, "127.0.0.1");
         return add(addresses, program, "127.0.0.1", strlen("127.0.0.1"), port);
     }
     for (unsigned i = 0; i < given->count; i++) {
         const char *at = given->items[i];
+        keep_words(addresses, at);
         for (;;) {
             const size_t bytes = strcspn(at, ",");
             if (!add(addresses, program, at, bytes, port)) {

@@ -18,6 +18,7 @@ struct pc_addresses {
     char texts[PC_ADDRESS_COUNT_MAX][PC_ADDRESS_BYTES_MAX];
     const char *items[PC_ADDRESS_COUNT_MAX];
     unsigned count;
+    char words[PC_ADDRESS_COUNT_MAX * PC_ADDRESS_BYTES_MAX]; /* as given, with commas between */
 };
 
 /* `given` holds host, host:port, [address]:port, or several of them with commas; what names no port

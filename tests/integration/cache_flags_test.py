@@ -129,6 +129,8 @@ class Starts(unittest.TestCase):
                 with socket.create_connection((host, int(port))) as peer:
                     peer.sendall(b"version\r\n")
                     self.assertEqual(peer.recv(100)[:8], b"VERSION ")
+            with Client(cache) as client:
+                self.assertEqual(client.stats(b"settings")["inter"], "127.0.0.1,127.0.0.2,127.0.0.3:0")
 
     def test_unix_socket_and_its_mode(self):
         with tempfile.TemporaryDirectory() as folder:
