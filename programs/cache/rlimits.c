@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Descriptors that are no connections: the program's own, and each core's poller, bells, listeners. */
+/* Descriptors that are no connections: the program's own; each core's poller, bell, listeners. */
 enum { FILES_OWN = 64, FILES_OF_CORE = 16 };
 
 /* Where that is refused there is nothing to be said. */

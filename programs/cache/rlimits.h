@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rlimits: what the system lets the process have: open files, core files, memory that is never swapped.
+ * rlimits: what the system lets the process have: open files, core files, memory that is never
+ * swapped.
  *
  * Core     boot: before any thread exists.
  */
@@ -10,8 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Let as many files be open as that many connections and the rest of us need, the rest if it may be.
- * False, and said on standard error, where not even the connections may. */
+/* Let as many files be open as that many connections and the rest of us need, the rest if it may
+ * be. False, and said on standard error, where not even the connections may. */
 bool pc_rlimits_open_files(const char *program, uint64_t connection_count, unsigned core_count);
 
 /* Let core files be as large as they may. */
