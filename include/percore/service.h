@@ -81,6 +81,18 @@ struct pc_call {
     bool answered;
 };
 
+/* Where a connection comes from. `fd` tells open connections apart; it is not to be used. */
+struct pc_peer {
+    int fd;
+    uint16_t family; /* AF_INET, AF_INET6 or AF_UNIX; 0: not known, it was gone at once */
+    uint16_t port;
+    uint8_t address[16]; /* in the order of the wire; of AF_INET the first four bytes */
+};
+
+/* Why a connection ends. NORMAL: the peer closed it, or a request said HANG_UP. ERROR: the peer
+ * broke it off, takes nothing, or could not be understood. */
+enum pc_close { PC_CLOSE_NORMAL, PC_CLOSE_ERROR, PC_CLOSE_IDLE, PC_CLOSE_DRAIN };
+
 struct pc_hold {
     void (*release)(struct pc_hold *, struct pc_lane *); /* last byte gone, or peer gone */
 };
@@ -123,7 +135,11 @@ struct pc_service {
     enum pc_serve (*serve)(struct pc_request *, struct pc_lane *);
 
     /* Each may be NULL. */
-    void (*closed)(void *session);
+    /* A connection begins: before its first request is parsed. */
+    void (*opened)(void *app, void *session, const struct pc_peer *, struct pc_lane *);
+    /* Its descriptor goes now, once for each opened. Open requests still run to their end. */
+    void (*shut)(void *app, void *session, enum pc_close why, struct pc_lane *);
+    void (*closed)(void *session); /* the last of its requests has ended */
     int (*place_open)(void *app, int32_t place, struct pc_lane *);   /* boot, on its owner */
     bool (*place_step)(void *app, int32_t place, struct pc_lane *);  /* upkeep; true: more to do */
     void (*place_close)(void *app, int32_t place, struct pc_lane *); /* boot, after all stopped */
@@ -184,6 +200,8 @@ void pc_runtime_choice(const struct pc_runtime *, struct pc_choice *out);
 const char *pc_runtime_address(const struct pc_runtime *, unsigned index);
 /* A counter's sum over all lanes by its name in counters.def; 0 for a name unknown.  Core: peek. */
 uint64_t pc_runtime_counter(const struct pc_runtime *, const char *name);
+/* Nanoseconds since 1970, for lines that people read.  Core: any. */
+uint64_t pc_runtime_realtime_ns(const struct pc_runtime *);
 /* Connections open now, all cores; and on one core.  Core: peek. */
 unsigned pc_runtime_connections(const struct pc_runtime *);
 unsigned pc_runtime_connections_on(const struct pc_runtime *, unsigned core_index);

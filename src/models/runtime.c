@@ -404,6 +404,11 @@ uint64_t pc_runtime_counter(const struct pc_runtime *runtime, const char *name)
     return sum;
 }
 
+uint64_t pc_runtime_realtime_ns(const struct pc_runtime *runtime)
+{
+    return runtime->kernel->realtime_ns(runtime->kernel);
+}
+
 unsigned pc_runtime_connections_on(const struct pc_runtime *runtime, unsigned core_index)
 {
     unsigned share_count = runtime->core_count > 0 ? runtime->core_count : 1;

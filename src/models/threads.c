@@ -12,6 +12,7 @@
 #include "runtime/exchange.h"
 #include "runtime/limits.h"
 #include "runtime/listener.h"
+#include "runtime/peer.h"
 
 #include <errno.h>
 #include <linux/tcp.h>
@@ -33,6 +34,7 @@ struct thread_conn {
     struct pc_thread thread;
     struct pc_lane lane;
     int fd;
+    enum pc_close why;           /* it ends */
     struct pc_exchange exchange; /* last: the session follows */
 };
 
@@ -72,6 +74,7 @@ static bool send_all(struct thread_conn *conn)
             pc_exchange_sent(exchange, lane, (size_t)count);
         } else if (count != -EINTR) {
             pc_count(count == -EAGAIN ? &lane->counters->timeouts_send : &lane->counters->resets);
+            conn->why = PC_CLOSE_ERROR;
             return false;
         }
     }
@@ -101,6 +104,7 @@ static bool wait_readable(struct thread_conn *conn)
         }
         if (now_ns >= until_ns) {
             pc_count(&lane->counters->timeouts_idle);
+            conn->why = PC_CLOSE_IDLE;
             return false;
         }
     }
@@ -133,6 +137,7 @@ static bool receive(struct thread_conn *conn)
     uint8_t *into = pc_exchange_landing(exchange, lane, &room);
     if (into == NULL) {
         pc_count(&lane->counters->memory_refusals);
+        conn->why = PC_CLOSE_ERROR;
         return false;
     }
     ssize_t count = -EAGAIN;
@@ -150,6 +155,7 @@ static bool receive(struct thread_conn *conn)
         pc_exchange_end_of_input(exchange);
     } else if (count != -EAGAIN) {
         pc_count(&lane->counters->resets);
+        conn->why = PC_CLOSE_ERROR;
     }
     return count >= 0;
 }
@@ -162,6 +168,7 @@ static void log_trouble(struct thread_conn *conn)
     PC_LOG(lane->runtime->log, PC_LOG_WARN, exchange->oversize ? "oversize" : "malformed",
            pc_field_number("fd", (uint64_t)conn->fd), pc_field_text("trouble", exchange->trouble));
     exchange->trouble = NULL;
+    conn->why = PC_CLOSE_ERROR;
 }
 
 /* We end it: let the peer read what was said before a close with bytes unread resets it. */
@@ -213,6 +220,7 @@ static void converse(struct thread_conn *conn)
             if (exchange->stopped && !exchange->ended) {
                 linger(conn);
             } else if (pc_runtime_stopping(conn->lane.runtime)) {
+                conn->why = PC_CLOSE_DRAIN;
                 hand_out(conn);
             }
             return;
@@ -233,7 +241,9 @@ static void conn_main(void *ctx)
     struct thread_conn *conn = ctx;
     struct threads *threads = conn->threads;
     struct pc_runtime *runtime = threads->runtime;
+    pc_peer_opened(&conn->exchange, &conn->lane, conn->fd);
     converse(conn);
+    pc_peer_shut(&conn->exchange, &conn->lane, conn->why);
     pc_exchange_fini(&conn->exchange, &conn->lane);
     pc_lane_fini(&conn->lane);
     pc_count(&conn->lane.counters->closed);

@@ -4,6 +4,7 @@
 
 #include "base/hooks.h"
 #include "runtime/listener.h"
+#include "runtime/peer.h"
 #include "runtime/place.h"
 
 #include <errno.h>
@@ -152,7 +153,7 @@ static void conn_deadline(struct pc_timer *timer, struct pc_lane *lane)
     if (!conn->lingering) {
         pc_count(stuck(conn) ? &lane->counters->timeouts_send : &lane->counters->timeouts_idle);
     }
-    pc_conn_cut(conn);
+    pc_conn_cut(conn, stuck(conn) ? PC_CLOSE_ERROR : PC_CLOSE_IDLE);
 }
 
 /* ---- Open and shut ---- */
@@ -180,7 +181,9 @@ int pc_conn_open(struct pc_core *core, int fd)
     conn->readable = conn->end_seen = conn->blocked = conn->in_flight = conn->paused = false;
     conn->away = conn->more = conn->doomed = conn->starved = false;
     conn->lingering = conn->shut = false;
+    conn->why = PC_CLOSE_NORMAL;
     pc_exchange_init(&conn->exchange, &core->lane);
+    pc_peer_opened(&conn->exchange, &core->lane, fd);
     core->open_count++;
     conn_arm(conn, core->lane.runtime->config.idle_ns);
     if (PC_UNLIKELY(core->draining)) {
@@ -205,6 +208,7 @@ static void conn_shut(struct pc_conn *conn)
     PC_ASSERT(!conn->shut && !conn->away);
     pc_timer_disarm(&conn->timer);
     pc_list_remove(&conn->ready);
+    pc_peer_shut(&conn->exchange, &core->lane, conn->why);
     core->poller->ops->close(core->poller, conn->fd, conn->handle);
     conn->fd = -1;
     conn->shut = true;
@@ -221,8 +225,11 @@ static void conn_shut(struct pc_conn *conn)
     }
 }
 
-void pc_conn_cut(struct pc_conn *conn)
+void pc_conn_cut(struct pc_conn *conn, enum pc_close why)
 {
+    if (!conn->lingering) {
+        conn->why = (uint8_t)why;
+    }
     if (conn->away) {
         conn->doomed = true;
         return;
@@ -304,7 +311,7 @@ static bool conn_sent(struct pc_conn *conn)
         conn->active_ns = conn->core->lane.now_ns;
     } else if (result < 0) {
         pc_count(&counters->resets);
-        pc_conn_cut(conn);
+        pc_conn_cut(conn, PC_CLOSE_ERROR);
         return false;
     }
     return true;
@@ -349,7 +356,7 @@ static bool conn_receive(struct pc_conn *conn)
     uint8_t *into = pc_exchange_landing(&conn->exchange, &core->lane, &room);
     if (into == NULL) {
         pc_count(&counters->memory_refusals);
-        pc_conn_cut(conn);
+        pc_conn_cut(conn, PC_CLOSE_ERROR);
         return false;
     }
     room = pc_min_size(room, PC_RUN_BYTES_MAX);
@@ -370,7 +377,7 @@ static bool conn_receive(struct pc_conn *conn)
         conn->readable = false;
     } else {
         pc_count(&counters->resets);
-        pc_conn_cut(conn);
+        pc_conn_cut(conn, PC_CLOSE_ERROR);
         return false;
     }
     return true;
@@ -404,7 +411,7 @@ static bool conn_send(struct pc_conn *conn)
             conn->in_flight = true;
         } else {
             pc_count(&counters->resets);
-            pc_conn_cut(conn);
+            pc_conn_cut(conn, PC_CLOSE_ERROR);
             return false;
         }
     }
@@ -441,6 +448,7 @@ static void conn_trouble(struct pc_conn *conn)
            pc_field_number("core", lane->index), pc_field_number("fd", (uint64_t)conn->fd),
            pc_field_text("trouble", exchange->trouble));
     exchange->trouble = NULL;
+    conn->why = PC_CLOSE_ERROR;
 }
 
 /* After the exchange has run: send, then decide what is next. */
@@ -466,6 +474,7 @@ static void conn_finish(struct pc_conn *conn, bool more)
         return;
     }
     if (PC_UNLIKELY(core->draining) && !conn->readable && pc_exchange_idle(exchange)) {
+        conn->why = PC_CLOSE_DRAIN;
         conn_shut(conn);
         return;
     }
@@ -511,7 +520,7 @@ void pc_conn_returned(struct pc_conn *conn)
     conn->active_ns = core->lane.now_ns; /* served until now, whatever it took */
     if (conn->doomed) {
         conn->doomed = false;
-        pc_conn_cut(conn);
+        pc_conn_cut(conn, (enum pc_close)conn->why);
         return;
     }
     if (!conn_sent(conn)) {

@@ -39,6 +39,7 @@ struct pc_conn {
     bool more;                   /* the worker's run ended for want of budget */
     bool doomed;                 /* to be cut when the worker is done */
     bool lingering;              /* said all, waits for the peer's close so that it can read it */
+    uint8_t why;                 /* it ends, or would: enum pc_close */
     bool shut;                   /* no descriptor: a zombie, or free */
     struct pc_exchange exchange; /* last: the session follows */
 };
@@ -61,9 +62,9 @@ void pc_conn_run(struct pc_conn *conn);
 /* A worker has run its exchange.  Core: owner. */
 void pc_conn_returned(struct pc_conn *conn);
 
-/* Close it now, whatever it was doing; it lives on as a zombie while calls are unanswered.
- * Core: owner. */
-void pc_conn_cut(struct pc_conn *conn);
+/* Close it now, whatever it was doing; it lives on as a zombie while calls are unanswered. `why` is
+ * told unless it was closing already.  Core: owner. */
+void pc_conn_cut(struct pc_conn *conn, enum pc_close why);
 
 /* Bytes a connection of this service takes. */
 size_t pc_conn_bytes(const struct pc_service *service);

@@ -342,7 +342,7 @@ static void drain_cut(struct pc_core *core)
                 pc_count(&core->lane.counters->drain_cut);
                 atomic_fetch_add_explicit(&runtime->cut_count, 1, memory_order_relaxed);
             }
-            pc_conn_cut(conn);
+            pc_conn_cut(conn, PC_CLOSE_DRAIN);
         }
     }
 }

@@ -197,6 +197,26 @@ static enum pc_serve test_serve(struct pc_request *request, struct pc_lane *lane
     return verdict(service, request, last ? PC_HANG_UP : PC_SERVED);
 }
 
+static void test_opened(void *app, void *memory, const struct pc_peer *peer, struct pc_lane *lane)
+{
+    struct session *session = memory;
+    (void)lane;
+    if (session->opened || peer->fd < 0) {
+        pc_test_trouble(app, "descriptor %d opened on a session in use", peer->fd);
+    }
+    session->opened = true;
+}
+
+static void test_shut(void *app, void *memory, enum pc_close why, struct pc_lane *lane)
+{
+    struct session *session = memory;
+    (void)lane;
+    if (!session->opened || session->shut || why > PC_CLOSE_DRAIN) {
+        pc_test_trouble(app, "connection %u shut out of turn", session->connection);
+    }
+    session->shut = true;
+}
+
 static void test_closed(void *memory)
 {
     struct session *session = memory;
@@ -206,6 +226,9 @@ static void test_closed(void *memory)
     if (session->open_count > 0 || session->again_count > 0) {
         pc_test_trouble(session->service, "connection %u closed with %u requests open",
                         session->connection, session->open_count);
+    }
+    if (session->opened != session->shut) {
+        pc_test_trouble(session->service, "connection %u closed but not shut", session->connection);
     }
     TALLY_ADD(session->service, sessions_closed);
 }
@@ -284,6 +307,8 @@ struct pc_test_service *pc_test_service_create(const struct pc_test_service_conf
         .uses_workers = config->workers,
         .parse = test_parse,
         .serve = test_serve,
+        .opened = test_opened,
+        .shut = test_shut,
         .closed = test_closed,
         .place_open = test_place_open,
         .place_step = test_place_step,

@@ -62,6 +62,7 @@ struct session {
     uint64_t next_number;
     uint32_t connection;
     unsigned open_count, again_count;
+    bool opened, shut;
 };
 
 struct test_call {
