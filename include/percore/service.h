@@ -202,6 +202,8 @@ const char *pc_runtime_address(const struct pc_runtime *, unsigned index);
 uint64_t pc_runtime_counter(const struct pc_runtime *, const char *name);
 /* Nanoseconds since 1970, for lines that people read.  Core: any. */
 uint64_t pc_runtime_realtime_ns(const struct pc_runtime *);
+/* As pc_lane_second.  Core: any. */
+uint32_t pc_runtime_second(const struct pc_runtime *);
 /* Connections open now, all cores; and on one core.  Core: peek. */
 unsigned pc_runtime_connections(const struct pc_runtime *);
 unsigned pc_runtime_connections_on(const struct pc_runtime *, unsigned core_index);

@@ -409,6 +409,11 @@ uint64_t pc_runtime_realtime_ns(const struct pc_runtime *runtime)
     return runtime->kernel->realtime_ns(runtime->kernel);
 }
 
+uint32_t pc_runtime_second(const struct pc_runtime *runtime)
+{
+    return atomic_load_explicit(&runtime->second, memory_order_relaxed);
+}
+
 unsigned pc_runtime_connections_on(const struct pc_runtime *runtime, unsigned core_index)
 {
     unsigned share_count = runtime->core_count > 0 ? runtime->core_count : 1;

@@ -114,6 +114,7 @@ struct pc_slice {
     struct pc_compaction compaction;
     struct pc_slice_stats stats;
     struct pc_hot hot;
+    struct pc_slice_ear ear; /* written at boot */
 };
 
 /* --- log.c: room --- */
@@ -290,6 +291,11 @@ uint64_t pc_slice_cas(const struct pc_slice *slice, const struct pc_look *look);
 
 /* Take the slot away and count the item and its chunks dead. */
 void pc_slice_unlink(struct pc_slice *slice, const struct pc_slot_at *at, enum pc_end why);
+
+/* --- tell.c: what logs hear --- */
+
+/* The item in that slot is about to go. */
+void pc_slice_evicting(const struct pc_slice *slice, const struct pc_slot_at *at);
 
 /* The item at `place` was flushed, as far as its segment says. */
 bool pc_slice_flushed(const struct pc_slice *slice, uint64_t place);

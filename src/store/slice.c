@@ -50,6 +50,8 @@ static bool floor_take(struct pc_slice *slice)
     return true;
 }
 
+static const _Atomic uint32_t nobody_listens;
+
 int pc_slice_create(const struct pc_slice_config *config, struct pc_slice **out_slice)
 {
     struct pc_pool *pool = config->pool;
@@ -68,6 +70,7 @@ int pc_slice_create(const struct pc_slice_config *config, struct pc_slice **out_
     slice->inline_bytes_max = pool->segment_bytes / PC_INLINE_SHARE;
     slice->group_count = groups_for(pool);
     slice->cas_counter = 1;
+    slice->ear.listens = &nobody_listens;
     pc_random_init(&slice->random, config->random_seed + config->index);
     pc_hot_init(&slice->hot, pc_random_next(&slice->random));
     const int failed = pc_index_init(
@@ -166,6 +169,9 @@ void pc_slice_unlink(struct pc_slice *slice, const struct pc_slot_at *at, enum p
         stats->flushed++;
         break;
     case PC_END_EVICTED:
+        if (PC_UNLIKELY(atomic_load_explicit(slice->ear.listens, memory_order_relaxed) != 0)) {
+            pc_slice_evicting(slice, at);
+        }
         stats->evicted++;
         stats->evicted_unfetched += unfetched;
         stats->evicted_with_expiry += pc_word_own(&item->expiry) != 0;

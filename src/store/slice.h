@@ -185,6 +185,23 @@ enum pc_find {
 bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t now, enum pc_find how,
                    struct pc_value *out_value);
 
+/* What an ordinary read would find, and how long the value is; leaves everything as it is: what is
+ * dead is not unlinked, nothing is counted. For logs.  Core: owner. */
+enum pc_seen { PC_SEEN_ABSENT, PC_SEEN_FOUND, PC_SEEN_FLUSHED, PC_SEEN_EXPIRED };
+enum pc_seen pc_slice_see(const struct pc_slice *slice, const struct pc_key *key, uint32_t now,
+                          uint64_t *out_value_bytes);
+
+/* Who is told of an item that went to make room, while key and value can still be read; it does
+ * nothing to the slice. `listens` is asked first, relaxed: while it is 0 nobody is told. */
+struct pc_slice_ear {
+    const _Atomic uint32_t *listens;
+    void (*evicted)(void *ctx, const struct pc_key *key, const struct pc_value *value);
+    void *ctx;
+};
+
+/* Keeps what `ear` points to.  Core: boot, the owner. */
+void pc_slice_tell(struct pc_slice *slice, const struct pc_slice_ear *ear);
+
 /* Store as `store` says; the new CAS number goes to *out_cas when OK and out_cas is not NULL.
  * LATER only for values in chunks.  Core: owner. */
 enum pc_slice_status pc_slice_store(struct pc_slice *slice, const struct pc_key *key,

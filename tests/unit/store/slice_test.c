@@ -9,6 +9,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,6 +212,75 @@ static void read_items_outlive_unread_ones(void **state)
     assert_int_equal(read_left, 100);
     assert_int_equal(count_numbers(&world, 0, 0, 2000), 100);
     assert_true(stats_of(&world, 0).moved > 0);
+    world_close(&world);
+}
+
+struct heard {
+    struct world *world;
+    uint64_t count, bytes;
+};
+
+static void hear(void *ctx, const struct pc_key *key, const struct pc_value *value)
+{
+    struct heard *heard = ctx;
+    struct pc_value found;
+    char text[32];
+    memcpy(text, key->at, key->bytes);
+    text[key->bytes] = '\0';
+    const struct pc_key again = key_of(text);
+    /* It cannot be found any more, but read. */
+    assert_false(
+        pc_slice_find(heard->world->slices[0], &again, heard->world->now, PC_FIND_QUIET, &found));
+    assert_memory_equal(value->at, filler, 100);
+    heard->count++;
+    heard->bytes += value->value_bytes;
+}
+
+static void ear_hears_every_eviction_while_it_listens(void **state)
+{
+    struct world world;
+    _Atomic uint32_t listens = 0;
+    struct heard heard = {.world = &world};
+    const struct pc_slice_ear ear = {.listens = &listens, .evicted = hear, .ctx = &heard};
+    (void)state;
+    world_open(&world, 4 << 20, 64 << 10, 1);
+    pc_slice_tell(world.slices[0], &ear);
+    put_numbers(&world, 0, 0, 40000, 100, 0);
+    const uint64_t before = stats_of(&world, 0).evicted;
+    assert_true(before > 0);
+    assert_int_equal(heard.count, 0);
+    atomic_store(&listens, 1);
+    put_numbers(&world, 0, 40000, 50000, 100, 0);
+    const uint64_t evicted = stats_of(&world, 0).evicted - before;
+    assert_true(evicted > 0);
+    assert_int_equal(heard.count, evicted);
+    assert_int_equal(heard.bytes, 100 * heard.count);
+    world_close(&world);
+}
+
+static void seeing_leaves_no_trace(void **state)
+{
+    struct world world;
+    struct pc_slice_stats before, after;
+    const struct pc_key key = key_of("a"), other = key_of("b");
+    uint64_t bytes;
+    (void)state;
+    world_open(&world, 4 << 20, 64 << 10, 1);
+    struct pc_slice *slice = world.slices[0];
+    assert_int_equal(pc_slice_see(slice, &key, world.now, &bytes), PC_SEEN_ABSENT);
+    assert_int_equal(put_at(&world, 0, &key, 1000, world.now + 5), PC_SLICE_OK);
+    assert_int_equal(put_at(&world, 0, &other, 300000, 0), PC_SLICE_OK);
+    pc_slice_stats(slice, world.now, &before);
+    assert_int_equal(pc_slice_see(slice, &key, world.now, &bytes), PC_SEEN_FOUND);
+    assert_int_equal(bytes, 1000);
+    assert_int_equal(pc_slice_see(slice, &other, world.now, &bytes), PC_SEEN_FOUND);
+    assert_int_equal(bytes, 300000);
+    assert_int_equal(pc_slice_see(slice, &key, world.now + 5, &bytes), PC_SEEN_EXPIRED);
+    assert_int_equal(bytes, 0);
+    pc_slice_stats(slice, world.now, &after);
+    assert_memory_equal(&before, &after, sizeof(before));
+    pc_slice_flush(slice, world.now);
+    assert_int_equal(pc_slice_see(slice, &key, world.now, &bytes), PC_SEEN_FLUSHED);
     world_close(&world);
 }
 
@@ -673,6 +743,8 @@ int main(void)
         cmocka_unit_test(item_costs_under_24_bytes),
         cmocka_unit_test(cas_numbers_name_their_slice_and_never_repeat),
         cmocka_unit_test(read_items_outlive_unread_ones),
+        cmocka_unit_test(ear_hears_every_eviction_while_it_listens),
+        cmocka_unit_test(seeing_leaves_no_trace),
         cmocka_unit_test(expired_segments_come_back_without_being_asked_for),
         cmocka_unit_test(flush_takes_effect_at_once_and_memory_comes_back),
         cmocka_unit_test(a_read_that_meets_a_dead_item_is_told_why),
