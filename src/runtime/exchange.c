@@ -684,11 +684,12 @@ bool pc_exchange_hungry(const struct pc_exchange *exchange)
     if (exchange->body_slot != NULL) {
         return exchange->body_slot->body_count > 0;
     }
-    /* Behind a pause a little is read, or the end of the peer would not be seen. */
-    if (exchange->pause_count > 0 && exchange->end - exchange->begin >= PC_PAUSE_INPUT_BYTES_MAX) {
-        return false;
-    }
-    return exchange->again_count == exchange->pause_count && exchange->unserved == NULL &&
+    /* Behind a pause a little is read, whatever was parsed before it began, or the end of the peer
+     * would not be seen. */
+    const bool wants = exchange->pause_count > 0
+                           ? exchange->end - exchange->begin < PC_PAUSE_INPUT_BYTES_MAX
+                           : exchange->unserved == NULL;
+    return wants && exchange->again_count == exchange->pause_count &&
            exchange->open_count < PC_SLOT_COUNT_MAX && exchange->reply_bytes <= PC_REPLY_BYTES_HIGH;
 }
 
