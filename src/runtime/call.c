@@ -85,6 +85,13 @@ void pc_request_pause(struct pc_request *request, uint64_t ns)
     slot->exchange->pause_count++;
 }
 
+void pc_request_deaf(struct pc_request *request)
+{
+    struct pc_exchange *exchange = pc_slot_of(request)->exchange;
+    PC_ASSERT(exchange->body_slot == NULL);
+    exchange->swallow = UINT64_MAX;
+}
+
 bool pc_request_over(const struct pc_request *request)
 {
     const struct pc_exchange *exchange = pc_slot_of(request)->exchange;

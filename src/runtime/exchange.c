@@ -744,6 +744,9 @@ bool pc_exchange_over(const struct pc_exchange *exchange)
 void pc_exchange_end_of_input(struct pc_exchange *exchange)
 {
     exchange->ended = true;
+    for (struct pc_slot *slot = exchange->head; slot != NULL; slot = slot->next) {
+        slot->pause_ns = slot->pause_ns != 0 ? 1 : 0; /* they may not want to go on */
+    }
 }
 
 void pc_exchange_abort(struct pc_exchange *exchange, struct pc_lane *lane)
