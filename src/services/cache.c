@@ -236,6 +236,8 @@ static enum pc_serve serve(struct pc_request *request, struct pc_lane *lane)
     case PC_MEMCACHED_SLABS:
     case PC_MEMCACHED_CACHE_MEMLIMIT:
         return pc_cache_serve_admin(op, lane);
+    case PC_MEMCACHED_WATCH:
+        return pc_cache_serve_watch(op, lane);
     case PC_MEMCACHED_VERSION:
         return serve_version(op);
     case PC_MEMCACHED_VERBOSITY:
@@ -255,8 +257,15 @@ static enum pc_serve serve(struct pc_request *request, struct pc_lane *lane)
 static int place_open(void *app, int32_t place, struct pc_lane *lane)
 {
     struct pc_cache *cache = app;
-    (void)lane;
-    return pc_owners_open(cache->owners, (unsigned)place);
+    const int outcome = pc_owners_open(cache->owners, (unsigned)place);
+    cache->places[place].runtime = pc_lane_runtime(lane);
+    if (outcome == 0) {
+        pc_slice_tell(pc_owners_slice(cache->owners, (unsigned)place),
+                      &(struct pc_slice_ear){.listens = &cache->watched,
+                                             .evicted = pc_cache_tell_evicted,
+                                             .ctx = &cache->places[place]});
+    }
+    return outcome;
 }
 
 /* What `lru_crawler crawl` asked for, after all else; true: more to do. */
@@ -306,6 +315,8 @@ const struct pc_service pc_cache_service = {
     .refusal = {(const uint8_t *)REFUSAL, sizeof(REFUSAL) - 1},
     .parse = parse,
     .serve = serve,
+    .opened = pc_cache_opened,
+    .shut = pc_cache_shut,
     .place_open = place_open,
     .place_step = place_step,
     .place_close = place_close,
@@ -357,7 +368,9 @@ int pc_cache_create(const struct pc_cache_settings *settings, struct pc_cache **
     cache->places = aligned_alloc(PC_CACHE_LINE, place_count * sizeof(*cache->places));
     const unsigned core_count = settings->owners->core_count;
     cache->reads = aligned_alloc(PC_CACHE_LINE, core_count * sizeof(*cache->reads));
-    if (cache->places == NULL || cache->reads == NULL) {
+    cache->watch = pc_cache_watch_create(core_count);
+    if (cache->places == NULL || cache->reads == NULL || cache->watch == NULL) {
+        pc_cache_watch_destroy(cache->watch);
         free(cache->places);
         free(cache->reads);
         free(cache);
@@ -372,6 +385,7 @@ int pc_cache_create(const struct pc_cache_settings *settings, struct pc_cache **
     for (unsigned i = 0; i < place_count; i++) {
         pthread_mutex_init(&cache->places[i].holds_lock, NULL);
         cache->places[i].pool = cache->owners->pool;
+        cache->places[i].cache = cache;
     }
     knobs_init(&cache->knobs, settings);
     atomic_init(&cache->limit_bytes, settings->limit_bytes);
@@ -391,6 +405,7 @@ void pc_cache_destroy(struct pc_cache *cache)
     for (unsigned i = 0; i < cache->owners->core_count; i++) {
         pthread_mutex_destroy(&cache->reads[i].hot_lock);
     }
+    pc_cache_watch_destroy(cache->watch);
     free(cache->places);
     free(cache->reads);
     free(cache);

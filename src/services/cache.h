@@ -41,6 +41,7 @@ struct pc_cache_settings {
     bool flush_refused;            /* -F */
     bool keeps_all;                /* -M, for stats settings */
     bool dump_refused;             /* -X */
+    bool watch_refused;            /* -W */
     struct pc_cache_auth *auth;    /* -Y; NULL: everybody is let in. Kept, outlives the cache */
     uint64_t limit_bytes;          /* -m */
     uint64_t others_bytes;         /* of it, for what is not the store's; a quarter at most */

@@ -39,6 +39,10 @@ static void run_reserve(struct pc_cache_op *op, unsigned place, struct pc_lane *
     const uint32_t now = pc_lane_second(there);
     op->status = (uint8_t)pc_slice_reserve(slice, &key, &store, now, &body->reservation);
     pc_cache_store_settle(op, slice, &key, &store, now);
+    const bool refused = op->status == PC_SLICE_NO_MEMORY || op->status == PC_SLICE_TOO_LARGE;
+    if (PC_UNLIKELY(pc_cache_watched(pc_cache_of(op)) != 0) && refused) {
+        pc_cache_tell_store(op, place, now);
+    }
 }
 
 static void run_commit(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
@@ -49,6 +53,9 @@ static void run_commit(struct pc_cache_op *op, unsigned place, struct pc_lane *t
     struct pc_store store = pc_cache_store_of(op);
     const uint32_t now = pc_lane_second(there);
     uint64_t cas = 0;
+    if (op->room_rounds == 0) {
+        (void)pc_cache_look(op, place, &key, now);
+    }
     pc_cache_store_fit(slice, &key, &store, now);
     op->status = (uint8_t)pc_slice_commit(slice, &key, &store, now, &body->reservation, &cas);
     pc_cache_store_note(op, place, cas, now);

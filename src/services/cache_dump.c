@@ -12,10 +12,7 @@
 #include "services/cache_parts.h"
 
 #include "protocols/base64.h"
-#include "protocols/decimal.h"
 #include "protocols/percent.h"
-
-#include <string.h>
 
 /* Slots looked at in one window: a millisecond is far even if each is a cache miss. */
 enum { WINDOW_BUDGET = 512 };
@@ -39,31 +36,18 @@ enum { LINES_BYTES = PC_RESERVE_BYTES_MAX - sizeof(struct dump) };
 
 static_assert((int)LINES_BYTES >= (int)DUMP_LINE_BYTES_MAX, "each window holds a line");
 
-static char *put(char *at, const char *text)
-{
-    const size_t bytes = strlen(text);
-    memcpy(at, text, bytes);
-    return at + bytes;
-}
-
-static char *put_number(char *at, const char *name, uint64_t value)
-{
-    at = put(at, name);
-    return at + pc_decimal_write(at, value);
-}
-
 static char *put_item(char *at, const struct dump *dump, const struct pc_key *key,
                       const struct pc_value *value)
 {
-    at = put(at, "key=");
+    at = pc_cache_put(at, "key=");
     at += pc_percent_write(at, key->at, key->bytes);
-    at = value->expiry == 0 ? put(at, " exp=-1")
-                            : put_number(at, " exp=", dump->start_s + value->expiry);
-    at = put_number(at, " la=", dump->start_s + value->accessed);
-    at = put_number(at, " cas=", value->cas);
-    at = put(at, value->fetched ? " fetch=yes" : " fetch=no");
-    at = put_number(at, " cls=1 size=", key->bytes + value->value_bytes);
-    return put(at, "\n");
+    at = value->expiry == 0 ? pc_cache_put(at, " exp=-1")
+                            : pc_cache_put_number(at, " exp=", dump->start_s + value->expiry);
+    at = pc_cache_put_number(at, " la=", dump->start_s + value->accessed);
+    at = pc_cache_put_number(at, " cas=", value->cas);
+    at = pc_cache_put(at, value->fetched ? " fetch=yes" : " fetch=no");
+    at = pc_cache_put_number(at, " cls=1 size=", key->bytes + value->value_bytes);
+    return pc_cache_put(at, "\n");
 }
 
 /* A key that a line of text cannot hold is told in base64, as it must be asked for. */
@@ -80,13 +64,13 @@ static bool is_text(const struct pc_key *key)
 
 static char *put_key(char *at, const struct pc_key *key)
 {
-    at = put(at, "mg ");
+    at = pc_cache_put(at, "mg ");
     if (is_text(key)) {
         memcpy(at, key->at, key->bytes);
-        return put(at + key->bytes, "\r\n");
+        return pc_cache_put(at + key->bytes, "\r\n");
     }
     at += pc_base64_encode(at, key->at, key->bytes);
-    return put(at, " b\r\n");
+    return pc_cache_put(at, " b\r\n");
 }
 
 static bool visit(void *ctx, const struct pc_key *key, const struct pc_value *value)

@@ -12,13 +12,14 @@ enum { STAGE_BEGIN, STAGE_ASKED };
 /* Values up to this are copied by another core into our reply; longer ones are held. */
 enum { COPY_BYTES_MAX = 512 };
 
-inline bool pc_cache_find(struct pc_cache *cache, unsigned place, enum pc_memcached_verb verb,
-                   const struct pc_key *key, uint32_t expiry, uint32_t now,
-                   struct pc_value *out_value)
+static inline bool find(const struct pc_cache_op *op, unsigned place, const struct pc_key *key,
+                        uint32_t now, struct pc_value *out_value)
 {
+    struct pc_cache *cache = pc_cache_of(op);
     struct pc_slice *slice = pc_owners_slice(cache->owners, place);
+    const uint8_t verb = op->parsed.verb;
     if (PC_UNLIKELY(verb == PC_MEMCACHED_GAT || verb == PC_MEMCACHED_GATS)) {
-        const bool found = pc_slice_touch(slice, key, expiry, now, out_value) == PC_SLICE_OK;
+        const bool found = pc_slice_touch(slice, key, op->expiry, now, out_value) == PC_SLICE_OK;
         pc_cache_count(cache, place, PC_COUNT_cmd_touch);
         pc_cache_count(cache, place, found ? PC_COUNT_touch_hits : PC_COUNT_touch_misses);
         return found;
@@ -29,14 +30,30 @@ inline bool pc_cache_find(struct pc_cache *cache, unsigned place, enum pc_memcac
     return found;
 }
 
+static bool find_watched(const struct pc_cache_op *op, unsigned place, const struct pc_key *key,
+                         uint32_t now, struct pc_value *out_value)
+{
+    (void)pc_cache_tell_look(op, place, key, now);
+    return find(op, place, key, now, out_value);
+}
+
+/* Apart, so that a get keeps nothing in mind for a watcher who is not there. */
+inline bool pc_cache_find(const struct pc_cache_op *op, unsigned place, const struct pc_key *key,
+                          uint32_t now, struct pc_value *out_value)
+{
+    if (PC_UNLIKELY(pc_cache_watched(pc_cache_of(op)) != 0)) {
+        return find_watched(op, place, key, now, out_value);
+    }
+    return find(op, place, key, now, out_value);
+}
+
 /* On the owner's lane, for another's request: into the reserved reply, or held. */
 static void run_get(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
 {
     struct pc_cache *cache = pc_cache_of(op);
     const struct pc_key key = pc_cache_key(op);
     struct pc_value value;
-    op->found = pc_cache_find(cache, place, op->parsed.verb, &key, op->expiry,
-                              pc_lane_second(there), &value);
+    op->found = pc_cache_find(op, place, &key, pc_lane_second(there), &value);
     if (!op->found) {
         return;
     }
@@ -56,8 +73,7 @@ static bool get_near(struct pc_cache_op *op, struct pc_lane *lane, enum pc_serve
     struct pc_cache *cache = pc_cache_of(op);
     const struct pc_key key = pc_cache_key(op);
     struct pc_value value;
-    if (!pc_cache_find(cache, op->place, op->parsed.verb, &key, op->expiry, pc_lane_second(lane),
-                       &value)) {
+    if (!pc_cache_find(op, op->place, &key, pc_lane_second(lane), &value)) {
         *out_served = pc_cache_say(op, PC_MEMCACHED_SAY_END);
         return true;
     }
@@ -167,6 +183,9 @@ void pc_cache_store_note(struct pc_cache_op *op, unsigned place, uint64_t cas, u
     if (op->meta != NULL) {
         pc_cache_meta_stored(op, place, cas, now);
     }
+    if (PC_UNLIKELY(pc_cache_watched(cache) != 0)) {
+        pc_cache_tell_store(op, place, now);
+    }
     if (op->parsed.verb == PC_MEMCACHED_CAS || (op->meta != NULL && op->meta->parsed.has_cas)) {
         count_compare(cache, place, op->status);
     }
@@ -228,6 +247,9 @@ static void run_store(struct pc_cache_op *op, unsigned place, struct pc_lane *th
     store.value = op->request->input.at + op->parsed.value_at;
     const uint32_t now = pc_lane_second(there);
     uint64_t cas = 0;
+    if (op->room_rounds == 0) {
+        (void)pc_cache_look(op, place, &key, now);
+    }
     pc_cache_store_fit(slice, &key, &store, now);
     op->status = (uint8_t)pc_slice_store(slice, &key, &store, now, &cas);
     pc_cache_store_settle(op, slice, &key, &store, now);
@@ -238,9 +260,13 @@ static void run_delete(struct pc_cache_op *op, unsigned place, struct pc_lane *t
 {
     struct pc_cache *cache = pc_cache_of(op);
     const struct pc_key key = pc_cache_key(op);
-    op->status = (uint8_t)pc_slice_delete(pc_owners_slice(cache->owners, place), &key, NULL,
-                                          pc_lane_second(there));
+    const uint32_t now = pc_lane_second(there);
+    const uint64_t bytes = pc_cache_look(op, place, &key, now);
+    op->status = (uint8_t)pc_slice_delete(pc_owners_slice(cache->owners, place), &key, NULL, now);
     op->found = op->status == PC_SLICE_OK;
+    if (PC_UNLIKELY(pc_cache_watched(cache) != 0) && op->found) {
+        pc_cache_tell_delete(op, place, &key, bytes);
+    }
     pc_cache_count(cache, place, op->found ? PC_COUNT_delete_hits : PC_COUNT_delete_misses);
 }
 
@@ -249,6 +275,7 @@ static void run_touch(struct pc_cache_op *op, unsigned place, struct pc_lane *th
     struct pc_cache *cache = pc_cache_of(op);
     const struct pc_key key = pc_cache_key(op);
     struct pc_value value; /* as memcached, who touches an item has read it */
+    (void)pc_cache_look(op, place, &key, pc_lane_second(there));
     op->status = (uint8_t)pc_slice_touch(pc_owners_slice(cache->owners, place), &key, op->expiry,
                                          pc_lane_second(there), &value);
     op->found = op->status == PC_SLICE_OK;
@@ -262,6 +289,7 @@ static void run_count(struct pc_cache_op *op, unsigned place, struct pc_lane *th
     const struct pc_key key = pc_cache_key(op);
     const bool down = op->parsed.verb == PC_MEMCACHED_DECR;
     const struct pc_count count = {.delta = op->parsed.number, .decrement = down};
+    (void)pc_cache_look(op, place, &key, pc_lane_second(there));
     op->status = (uint8_t)pc_slice_count(pc_owners_slice(cache->owners, place), &key, &count,
                                          pc_lane_second(there), &op->number, NULL);
     if (op->status == PC_SLICE_OK) {

@@ -145,8 +145,7 @@ static enum near_outcome say_near(struct pc_cache_op *op, const struct near_key 
         return peek_near(op, near, lane);
     }
     pc_cache_due(cache, near->place, lane);
-    if (pc_cache_find(cache, near->place, op->parsed.verb, &near->key, op->expiry,
-                      pc_lane_second(lane), &value)) {
+    if (pc_cache_find(op, near->place, &near->key, pc_lane_second(lane), &value)) {
         if (value.value_bytes >= PC_VALUE_HOLD_BYTES) {
             bool again;
             hold = pc_cache_hold_near(op, near->place, &value, &again);
@@ -244,8 +243,7 @@ static void find_key(struct window *window, struct group *group, struct asked_ke
     struct pc_cache *cache = pc_cache_of(op);
     const struct pc_key key = {op->request->input.at + asked->at, asked->bytes, asked->hash};
     struct pc_value value;
-    if (!pc_cache_find(cache, asked->place, op->parsed.verb, &key, op->expiry,
-                       pc_lane_second(there), &value)) {
+    if (!pc_cache_find(op, asked->place, &key, pc_lane_second(there), &value)) {
         return;
     }
     if (pc_cache_value_bytes_max(key.bytes, value.value_bytes) > group->area_end - group->area_at) {

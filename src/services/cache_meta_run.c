@@ -169,6 +169,7 @@ void pc_cache_meta_run_get(struct pc_cache_op *op, unsigned place, struct pc_lan
     struct pc_value value;
     uint32_t before = 0;
     bool was_there, created = false;
+    (void)pc_cache_look(op, place, &key, now);
     if (PC_UNLIKELY(pc_cache_meta_tells_reads(op))) {
         pc_owners_notes_take(pc_cache_of(op)->owners, place, now);
     }
@@ -215,6 +216,9 @@ static bool mg_near(struct pc_cache_op *op, struct pc_lane *lane, enum pc_serve 
     count_meta(op, op->place);
     pc_cache_count(cache, op->place, PC_COUNT_cmd_get);
     pc_cache_count(cache, op->place, PC_COUNT_get_hits);
+    if (PC_UNLIKELY(pc_cache_watched(cache) != 0)) {
+        pc_cache_tell_read(op, op->place, &key, true, value.value_bytes);
+    }
     const size_t value_bytes = parsed->wants_value ? (size_t)value.value_bytes + 2 : 0;
     uint8_t *into = pc_reply_reserve(op->request, PC_MEMCACHED_META_LINE_BYTES_MAX -
                                                       PC_BASE64_BYTES(PC_MEMCACHED_KEY_BYTES_MAX) +
@@ -332,13 +336,17 @@ void pc_cache_meta_run_delete(struct pc_cache_op *op, unsigned place, struct pc_
                                   .expiry_set = meta->sets_expiry,
                                   .expiry = op->expiry,
                                   .cas_new = meta->has_cas_new ? meta->cas_new : 0};
+    const uint32_t now = pc_lane_second(there);
+    const uint64_t bytes = pc_cache_look(op, place, &key, now);
     count_meta(op, place);
-    op->status = (uint8_t)pc_slice_delete(pc_owners_slice(cache->owners, place), &key, &how,
-                                          pc_lane_second(there));
+    op->status = (uint8_t)pc_slice_delete(pc_owners_slice(cache->owners, place), &key, &how, now);
     if (op->status != PC_SLICE_OK) {
         pc_cache_count(cache, place, PC_COUNT_delete_misses);
     } else if (!meta->stale) {
         pc_cache_count(cache, place, PC_COUNT_delete_hits);
+        if (PC_UNLIKELY(pc_cache_watched(cache) != 0)) {
+            pc_cache_tell_delete(op, place, &key, bytes);
+        }
     }
 }
 
@@ -359,6 +367,7 @@ void pc_cache_meta_run_count(struct pc_cache_op *op, unsigned place, struct pc_l
     const uint32_t now = pc_lane_second(there);
     bool was_there = true;
     uint32_t before = 0;
+    (void)pc_cache_look(op, place, &key, now);
     if (meta->vivifies || meta->sets_expiry) {
         before = expiry_before(slice, &key, now, &was_there);
     }
@@ -383,6 +392,9 @@ void pc_cache_meta_run_count(struct pc_cache_op *op, unsigned place, struct pc_l
         return;
     }
     pc_cache_count(cache, place, count.decrement ? PC_COUNT_decr_hits : PC_COUNT_incr_hits);
+    if (PC_UNLIKELY(pc_cache_watched(cache) != 0) && !was_there) {
+        pc_cache_tell_made(op, place, &key, walk.expiry, now);
+    }
     struct pc_value value;
     if (pc_slice_find(slice, &key, now, PC_FIND_QUIET, &value)) {
         op->meta->facts = facts_of(&value, now);
@@ -401,6 +413,7 @@ void pc_cache_meta_run_look(struct pc_cache_op *op, unsigned place, struct pc_la
     const struct pc_key key = pc_cache_key(op);
     const uint32_t now = pc_lane_second(there);
     struct pc_value value;
+    (void)pc_cache_look(op, place, &key, now);
     pc_owners_notes_take(pc_cache_of(op)->owners, place, now);
     count_meta(op, place);
     op->found = pc_slice_find(pc_owners_slice(pc_cache_of(op)->owners, place), &key, now,

@@ -17,14 +17,19 @@
  *   cache_admin.c  lru, lru_crawler, slabs, cache_memlimit
  *   cache_dump.c   lru_crawler metadump and mgdump
  *   cache_auth.c   who is let in, with -Y
+ *   cache_watch.c  watch: who watches, and the lines they are sent
+ *   cache_tell.c   what happens, told to those who watch
  *   cache_value.c  values on their way out: printed, or held and sent where they lie
  */
 #ifndef PC_SERVICES_CACHE_PARTS_H
 #define PC_SERVICES_CACHE_PARTS_H
 
 #include "base/check.h"
+#include "protocols/decimal.h"
 #include "protocols/memcached_meta.h"
+#include "runtime/limits.h"
 #include "services/cache.h"
+#include "services/event_ring.h"
 #include "store/hot.h"
 #include "store/owners/owners.h"
 
@@ -32,6 +37,7 @@
 #include <pthread.h>
 #include <stdalign.h>
 #include <stdatomic.h>
+#include <string.h>
 
 enum pc_cache_count {
 #define PC_CACHE_COUNT(name) PC_COUNT_##name,
@@ -74,6 +80,8 @@ struct pc_cache_place {
     struct pc_cache_hold *holds_free;
     uint64_t copies_bytes;
     struct pc_pool *pool;
+    struct pc_cache *cache;
+    struct pc_runtime *runtime;
     uint64_t crawl_cursor; /* whoever is in the slice; of a search for what has expired */
     bool crawls;
     /* Whoever is in the slice, seldom; every lane that peeks reads it: a flush to come; 0: none. */
@@ -101,9 +109,15 @@ static inline void pc_cache_knob_set(_Atomic uint32_t *knob, uint32_t value)
     atomic_store_explicit(knob, value, memory_order_relaxed);
 }
 
+struct pc_cache_watch;
+
 struct pc_cache {
     struct pc_cache_settings settings;
     struct pc_owners *owners;
+    /* Bits of enum pc_event_kind that somebody watches. Every request reads it, relaxed: whoever
+     * has just come or left may miss a line, or be written one too many. */
+    _Atomic uint32_t watched;
+    struct pc_cache_watch *watch;
     struct pc_cache_place *places;
     struct pc_cache_reads *reads; /* one a core */
     /* What they were at the last reset. Any lane; two resets at once may mix, as their order may.
@@ -119,8 +133,9 @@ struct pc_cache {
 /* Where a connection stands. `line` is parse's, `line_failed` is serve's. */
 struct pc_cache_session {
     struct pc_memcached_line line;
-    bool line_failed; /* an earlier window of this line ended in an error */
-    bool let_in;      /* serve's: it said a line of -Y */
+    bool line_failed;    /* an earlier window of this line ended in an error */
+    bool let_in;         /* serve's: it said a line of -Y */
+    struct pc_peer peer; /* written before the first request; any lane that has one may read it */
 };
 
 /* What meta requests carry beyond others, in the request's extra block. */
@@ -264,8 +279,89 @@ static inline int64_t pc_cache_ttl(uint32_t expiry, uint32_t now)
     return expiry == 0 ? -1 : (int64_t)expiry - (int64_t)now;
 }
 
+/* Write a text, or a name and a number, at `at`; return its end. */
+static inline char *pc_cache_put(char *at, const char *text)
+{
+    const size_t bytes = strlen(text);
+    memcpy(at, text, bytes);
+    return at + bytes;
+}
+
+static inline char *pc_cache_put_number(char *at, const char *name, uint64_t value)
+{
+    at = pc_cache_put(at, name);
+    return at + pc_decimal_write(at, value);
+}
+
 /* Say a fixed line, unless the request is quiet.  Lane: the connection's. */
 enum pc_serve pc_cache_say(struct pc_cache_op *op, enum pc_memcached_reply reply);
+
+/* ---- Telling those who watch ---- */
+
+static inline uint32_t pc_cache_watched(const struct pc_cache *cache)
+{
+    return atomic_load_explicit(&cache->watched, memory_order_relaxed);
+}
+
+/* The key is about to be looked up: tell what is there, and return the bytes of its value. In the
+ * slice, which it leaves as it was. */
+uint64_t pc_cache_tell_look(const struct pc_cache_op *op, unsigned place, const struct pc_key *key,
+                            uint32_t now);
+static inline uint64_t pc_cache_look(const struct pc_cache_op *op, unsigned place,
+                                     const struct pc_key *key, uint32_t now)
+{
+    return PC_UNLIKELY(pc_cache_watched(pc_cache_of(op)) != 0)
+               ? pc_cache_tell_look(op, place, key, now)
+               : 0;
+}
+
+/* A read has looked, near `index`: a place or a lane. */
+void pc_cache_tell_read(const struct pc_cache_op *op, unsigned index, const struct pc_key *key,
+                        bool found, uint64_t value_bytes);
+
+/* A store ended as op->status says.  In the slice. */
+void pc_cache_tell_store(const struct pc_cache_op *op, unsigned place, uint32_t now);
+
+/* A count made the key anew.  In the slice. */
+void pc_cache_tell_made(const struct pc_cache_op *op, unsigned place, const struct pc_key *key,
+                        uint32_t expiry, uint32_t now);
+
+/* A delete found a value of so many bytes.  In the slice. */
+void pc_cache_tell_delete(const struct pc_cache_op *op, unsigned place, const struct pc_key *key,
+                          uint64_t value_bytes);
+
+/* An item went to make room; ctx is its place.  In the slice. */
+void pc_cache_tell_evicted(void *ctx, const struct pc_key *key, const struct pc_value *value);
+
+/* Hooks of the service.  Lane: the connection's. */
+void pc_cache_opened(void *app, void *session, const struct pc_peer *peer, struct pc_lane *lane);
+void pc_cache_shut(void *app, void *session, enum pc_close why, struct pc_lane *lane);
+
+/* The line of an event, PC_CACHE_EVENT_LINE_BYTES_MAX at most; returns its end. */
+enum { PC_CACHE_EVENT_LINE_BYTES_MAX = 1024 };
+char *pc_cache_event_print(char *at, const struct pc_event *event, const uint8_t *text);
+
+/* ---- Those who watch ---- */
+
+/* Lines that wait for a watcher that does not read: a whole reply's worth. */
+enum { PC_CACHE_WATCHER_BYTES = PC_REPLY_BYTES_HIGH };
+
+/* NULL: no memory.  Core: boot. */
+struct pc_cache_watch *pc_cache_watch_create(unsigned ring_count);
+void pc_cache_watch_destroy(struct pc_cache_watch *watch);
+
+/* Where what happens near `index`, a lane or a place, is written down.  Any lane. */
+void pc_cache_watch_write(struct pc_cache_watch *watch, unsigned index,
+                          const struct pc_event *event, const void *text);
+
+/* What `stats` says of them.  Any lane. */
+struct pc_cache_watch_totals {
+    uint64_t written, dropped, skipped, sent, watchers;
+};
+void pc_cache_watch_sum(struct pc_cache_watch *watch, struct pc_cache_watch_totals *out);
+void pc_cache_watch_reset(struct pc_cache_watch *watch);
+
+enum pc_serve pc_cache_serve_watch(struct pc_cache_op *op, struct pc_lane *lane);
 
 /* serve of each kind of request. */
 enum pc_serve pc_cache_serve_refusal(struct pc_cache_op *op);
@@ -338,10 +434,9 @@ void pc_cache_binary_say_stat(struct pc_cache_op *op, const char *name, const ch
 /* Bytes that a body needs behind a struct pc_cache_meta. */
 enum { PC_CACHE_BODY_BYTES = 128 };
 
-/* Look a key up as the verb says (gat touches) and count it.  In the slice of `place`. */
-bool pc_cache_find(struct pc_cache *cache, unsigned place, enum pc_memcached_verb verb,
-                   const struct pc_key *key, uint32_t expiry, uint32_t now,
-                   struct pc_value *out_value);
+/* Look a key up as the request says (gat touches) and count it.  In the slice of `place`. */
+bool pc_cache_find(const struct pc_cache_op *op, unsigned place, const struct pc_key *key,
+                   uint32_t now, struct pc_value *out_value);
 
 /* How a value that was peeked at is said: `head` is printed in front of it; if that says true, the
  * value and `tail` follow. */

@@ -38,13 +38,18 @@ static void count(_Atomic uint64_t *counter)
                           memory_order_relaxed);
 }
 
-/* What the owner would count. */
+/* What the owner would count, and tell. `found` is NULL for a miss. */
 static void count_read(const struct pc_cache_op *op, struct pc_cache_reads *reads,
-                       const struct pc_key *key, uint32_t now, _Atomic uint64_t *outcome)
+                       const struct pc_key *key, const struct pc_peeked *found,
+                       const struct pc_lane *lane)
 {
-    count(outcome);
+    count(found != NULL ? &reads->hits : &reads->misses);
     if (PC_UNLIKELY(--reads->hot.gap == 0)) {
-        pc_cache_hot_sample(reads, key, now);
+        pc_cache_hot_sample(reads, key, pc_lane_second(lane));
+    }
+    if (PC_UNLIKELY(pc_cache_watched(pc_cache_of(op)) != 0)) {
+        pc_cache_tell_read(op, pc_lane_index(lane), key, found != NULL,
+                           found != NULL ? found->value_bytes : 0);
     }
     if (PC_UNLIKELY(op->parsed.verb == PC_MEMCACHED_MG)) {
         count(&reads->metas);
@@ -72,7 +77,7 @@ enum pc_cache_peek pc_cache_peek(struct pc_cache_op *op, unsigned place, const s
     for (;;) {
         const enum pc_peek look = pc_slice_peek_look(slice, key, now, &peeked);
         if (look == PC_PEEK_MISS) {
-            count_read(op, reads, key, now, &reads->misses);
+            count_read(op, reads, key, NULL, lane);
             return PC_CACHE_PEEK_MISS;
         }
         const size_t bytes_max =
@@ -96,7 +101,7 @@ enum pc_cache_peek pc_cache_peek(struct pc_cache_op *op, unsigned place, const s
                 bytes += form->tail_bytes;
             }
             pc_reply_commit(op->request, bytes);
-            count_read(op, reads, key, now, &reads->hits);
+            count_read(op, reads, key, &peeked, lane);
             if (op->meta == NULL || !op->meta->parsed.no_update) {
                 pc_owners_note(cache->owners, place, lane, key->hash, peeked.unmarked);
             }

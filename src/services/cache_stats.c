@@ -274,6 +274,7 @@ static enum pc_serve gather(struct pc_cache_op *op, struct pc_view word, struct 
     totals->now = pc_lane_second(lane);
     pc_runtime_choice(totals->runtime, &totals->choice);
     pc_pool_stats(pc_cache_of(op)->owners->pool, &totals->pool);
+    pc_cache_watch_sum(pc_cache_of(op)->watch, &totals->watch);
     topic_of(word)->say(op, totals);
     return pc_cache_say(op, PC_MEMCACHED_SAY_END);
 }
@@ -298,6 +299,7 @@ enum pc_serve pc_cache_serve_stats(struct pc_cache_op *op, struct pc_lane *lane)
             return PC_AGAIN;
         }
         reset_reads(pc_cache_of(op));
+        pc_cache_watch_reset(pc_cache_of(op)->watch);
         return pc_cache_say(op, PC_MEMCACHED_SAY_RESET);
     case STAGE_HOT:
         return pc_cache_serve_hot(op, lane);

@@ -13,6 +13,7 @@ struct pc_cache_totals {
     uint64_t crawls; /* places that search for what has expired */
     struct pc_pool_stats pool;
     struct pc_choice choice;
+    struct pc_cache_watch_totals watch;
     struct pc_runtime *runtime;
     uint64_t realtime_s;
     uint32_t now;

@@ -165,6 +165,13 @@ static bool is_known(const uint8_t *line, size_t count)
 static int read_text(struct pc_replies *replies, const uint8_t *end)
 {
     const uint8_t *line = replies->at;
+    const uint8_t *feed = memchr(line, '\n', (size_t)(end - line));
+    /* What a watcher is told: who else did what, and when. */
+    if (feed != NULL && (begins(line, (size_t)(feed - line), "ts=") ||
+                         begins(line, (size_t)(feed - line), "skipped="))) {
+        replies->at = feed + 1;
+        return 1;
+    }
     const uint8_t *stop = memmem(line, (size_t)(end - line), "\r\n", 2);
     if (stop == NULL) {
         return 0;
