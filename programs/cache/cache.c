@@ -11,9 +11,11 @@
 #include "programs/commands.h"
 #include "programs/common/options.h"
 #include "programs/common/serve.h"
+#include "runtime/kernel.h"
 #include "runtime/log.h"
 #include "runtime/topology.h"
 #include "store/owners/owners.h"
+#include "store/owners/pages.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -29,12 +31,12 @@ enum { RESERVE_TIMES = 16 };
 
 struct settings {
     const char *unix_path, *unix_mode, *user, *pid_path, *model, *poller, *ownership, *lend,
-        *accept, *auth_path, *protocol;
+        *accept, *auth_path, *protocol, *huge_pages;
     struct pc_option_list listen, extended;
     uint64_t port, udp_port, memory_megabytes, connections, cores, workers, value_bytes, backlog;
     uint64_t idle_ns, send_ns, drain_ns;
     int affinity;
-    bool dump_refused, watch_refused, core_dumps, license, locks_memory, keeps_all;
+    bool dump_refused, watch_refused, core_dumps, license, locks_memory, keeps_all, large_pages;
     bool shutdown_allowed, flush_refused, daemon, verbose, version, help;
 };
 
@@ -121,12 +123,21 @@ static void share_memory(const struct settings *settings, struct plan *plan)
     plan->store_bytes = pc_cache_store_bytes(plan->limit_bytes, plan->others_bytes);
 }
 
+static enum pc_pages_mode huge_pages(const struct settings *settings)
+{
+    if (settings->huge_pages == NULL || strcmp(settings->huge_pages, "auto") == 0) {
+        return PC_PAGES_AUTO;
+    }
+    return strcmp(settings->huge_pages, "on") == 0 ? PC_PAGES_ON : PC_PAGES_OFF;
+}
+
 /* Addresses for cache_memlimit to grow into; they cost nothing until they are used, but those of
- * locked memory count against its limit. A larger memory is not made of segments as small as -m
- * chose. */
+ * locked memory count against its limit, and reserved pages are taken whole. A larger memory is not
+ * made of segments as small as -m chose. */
 static uint64_t reserved_bytes(const struct settings *settings, uint64_t store_bytes)
 {
-    const bool reserves = !settings->locks_memory && store_bytes <= UINT64_MAX / RESERVE_TIMES;
+    const bool reserves = !settings->locks_memory && huge_pages(settings) != PC_PAGES_ON &&
+                          store_bytes <= UINT64_MAX / RESERVE_TIMES;
     return reserves ? store_bytes * RESERVE_TIMES : store_bytes;
 }
 
@@ -197,6 +208,7 @@ static int make_plan(const struct settings *settings, struct plan *plan)
 /* What the program is made of; zero is harmless to take apart. */
 struct parts {
     struct pc_log *log;
+    struct pc_pages pages;
     struct pc_owners *owners;
     struct pc_cache_auth *auth;
     struct pc_cache *cache;
@@ -221,8 +233,37 @@ static int make_auth(const struct settings *settings, struct parts *parts)
     return PC_EXIT_FINE;
 }
 
+/* How many reserved pages are free; -1: nobody can tell. */
+static long reserved_pages_free(void)
+{
+    long count = -1;
+    FILE *file = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "re");
+    if (file != NULL) {
+        count = fscanf(file, "%ld", &count) == 1 ? count : -1;
+        fclose(file);
+    }
+    return count;
+}
+
+static int say_no_store(const struct settings *settings, const struct plan *plan, int error)
+{
+    const unsigned long long megabytes = settings->memory_megabytes;
+    if (error == -ENOMEM && huge_pages(settings) == PC_PAGES_ON) {
+        const uint32_t segment_bytes = pc_pool_segment_bytes_for(plan->store_bytes);
+        fprintf(stderr,
+                PROGRAM ": no store of %llu MiB in huge pages: %llu of 2 MiB are needed, %ld are "
+                        "free (sysctl vm.nr_hugepages, or --huge-pages=auto)\n",
+                megabytes, (unsigned long long)pc_pages_needed(plan->store_bytes, segment_bytes),
+                reserved_pages_free());
+    } else {
+        fprintf(stderr, PROGRAM ": no store of %llu MiB: %s\n", megabytes, strerror(-error));
+    }
+    return error == -EINVAL ? PC_EXIT_USAGE : PC_EXIT_TROUBLE;
+}
+
 static int make_store(const struct settings *settings, const struct plan *plan, struct parts *parts)
 {
+    pc_pages_init(&parts->pages, pc_kernel_linux(), huge_pages(settings), plan->store_bytes);
     const struct pc_owners_config owners_config = {.mode = plan->ownership,
                                                    .core_count = plan->core_count,
                                                    .limit_bytes = plan->store_bytes,
@@ -230,18 +271,18 @@ static int make_store(const struct settings *settings, const struct plan *plan, 
                                                        reserved_bytes(settings, plan->store_bytes),
                                                    .value_bytes_max = settings->value_bytes,
                                                    .seed = plan->seed,
-                                                   .keeps_all = settings->keeps_all};
+                                                   .keeps_all = settings->keeps_all,
+                                                   .memory = &parts->pages.memory};
     int error = pc_owners_create(&owners_config, &parts->owners);
     if (error != 0) {
-        fprintf(stderr, PROGRAM ": no store of %llu MiB: %s\n",
-                (unsigned long long)settings->memory_megabytes, strerror(-error));
-        return error == -EINVAL ? PC_EXIT_USAGE : PC_EXIT_TROUBLE;
+        return say_no_store(settings, plan, error);
     }
     const struct pc_cache_settings cache_settings = {
         .owners = parts->owners,
         .lends = plan->lends,
         .shutdown_allowed = settings->shutdown_allowed,
         .flush_refused = settings->flush_refused,
+        .huge_pages = settings->huge_pages,
         .keeps_all = settings->keeps_all,
         .dump_refused = settings->dump_refused,
         .watch_refused = settings->watch_refused,

@@ -40,6 +40,7 @@ struct pc_cache_settings {
     bool shutdown_allowed;         /* -A */
     bool flush_refused;            /* -F */
     bool keeps_all;                /* -M, for stats settings */
+    const char *huge_pages;        /* for stats settings; NULL: auto */
     bool dump_refused;             /* -X */
     bool watch_refused;            /* -W */
     struct pc_cache_auth *auth;    /* -Y; NULL: everybody is let in. Kept, outlives the cache */

@@ -120,7 +120,9 @@ int pc_pool_create(const struct pc_pool_config *config, struct pc_pool **out_poo
     atomic_init(&pool->limit_bytes, config->limit_bytes);
     atomic_init(&pool->used_bytes, descriptors_bytes(pool, config->limit_bytes));
     pool->segments = pool->memory->map(pool->memory->ctx, pool->segments_bytes);
-    pool->data = pool->memory->map(pool->memory->ctx, pool->data_bytes);
+    void *(*const map_segments)(void *, size_t) =
+        pool->memory->map_segments != NULL ? pool->memory->map_segments : pool->memory->map;
+    pool->data = map_segments(pool->memory->ctx, pool->data_bytes);
     pool->turns = aligned_alloc(PC_CACHE_LINE, config->slice_count * sizeof(struct pc_turn));
     if (pool->segments == NULL || pool->data == NULL || pool->turns == NULL) {
         pc_pool_destroy(pool);

@@ -23,6 +23,7 @@ struct pc_pool;
  * touched should cost nothing. The default is mmap. */
 struct pc_memory {
     void *(*map)(void *ctx, size_t bytes);
+    void *(*map_segments)(void *ctx, size_t bytes); /* the same for all segments; NULL: map */
     void (*unmap)(void *ctx, void *at, size_t bytes);
     void (*release)(void *ctx, void *at, size_t bytes); /* contents are forgotten, addresses stay */
     void *ctx;

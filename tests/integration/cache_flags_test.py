@@ -63,7 +63,7 @@ class Refusals(unittest.TestCase):
 
     def test_flags_of_memcached_that_are_not_taken_say_what_to_use(self):
         for flags, words in [(["-f", "1.1"], "slab classes"),
-                             (["-n", "48"], "slab classes"), (["-L"], "large pages"), (["-D", ":"], "hotkeys"),
+                             (["-n", "48"], "slab classes"), (["-D", ":"], "hotkeys"),
                              (["-R", "20"], "turn"), (["-C"], "cas"), (["-S"], "-Y"), (["-e", "/x"], "outlives"),
                              (["-Z"], "TLS"), (["-N", "2"], "--accept"), (["-B", "ascii"], "auto")]:
             self.refused(2, re.escape(words), *flags)
@@ -310,6 +310,42 @@ class Starts(unittest.TestCase):
         client.expect(b"flush_all\r\n", b"OK\r\n")
         for number in range(len(stored) // 2):
             client.expect(b"set n%d 0 0 %d\r\n%s\r\n" % (number, size, value), b"STORED\r\n")
+
+    def test_huge_pages(self):
+        for flags, told in [([], "auto"), (["-L"], "auto"), (["--huge-pages=off"], "off"), (["--huge-pages=auto"], "auto")]:
+            with CacheProcess("-m", "300", *flags) as cache, Client(cache) as client:
+                client.expect(b"set a 0 0 1\r\nx\r\n", b"STORED\r\n")
+                self.assertEqual(client.stats(b"settings")["huge_pages"], told)
+                # The kernel's word for the advice, where it knows huge pages at all.
+                if os.path.exists("/sys/kernel/mm/transparent_hugepage"):
+                    self.assertIn("hg" if told == "auto" else "nh", self.flags_of_segments(cache))
+
+    def flags_of_segments(self, cache):
+        """What the kernel says of the mapping that cache_memlimit may grow into: 16 times -m 300, less a little."""
+        found, size = [], 0
+        with open(f"/proc/{cache.process.pid}/smaps", encoding="ascii") as file:
+            for line in file:
+                words = line.split()
+                if words[0] == "Size:":
+                    size = int(words[1]) >> 10
+                if words[0] == "VmFlags:" and 4400 < size < 4900:
+                    found += words[1:]
+        return found
+
+    def test_reserved_pages_or_a_line(self):
+        folder = "/sys/kernel/mm/hugepages/hugepages-2048kB"
+        if not os.path.exists(folder):
+            self.skipTest("the machine has no pages of 2 MiB")
+        with open(os.path.join(folder, "free_hugepages"), encoding="ascii") as file:
+            free = int(file.read())
+        if free >= 40:
+            with CacheProcess("-m", "64", "--huge-pages=on") as cache, Client(cache) as client:
+                client.expect(b"set a 0 0 1\r\nx\r\n", b"STORED\r\n")
+        megabytes = str(max(64, 2 * free + 64))
+        done = run("-p", "0", "-m", megabytes, "--huge-pages=on", *user_flags())
+        self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
+        self.assertRegex(done.stderr, r"^percore cache: no store of \d+ MiB in huge pages: \d+ of 2 MiB are needed, "
+                                      r"\d+ are free \(sysctl vm.nr_hugepages.*\n$")
 
     def test_item_size(self):
         with CacheProcess("-I", "2k") as cache, Client(cache) as client:

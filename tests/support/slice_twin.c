@@ -66,7 +66,10 @@ void twin_create(struct twin *twin, const struct twin_config *config)
 {
     memset(twin, 0, sizeof(*twin));
     twin->memory = (struct twin_memory){
-        .memory = {twin_map, twin_unmap, twin_release, &twin->memory},
+        .memory = {.map = twin_map,
+                   .unmap = twin_unmap,
+                   .release = twin_release,
+                   .ctx = &twin->memory},
         .draw = config->draw,
         .ctx = config->ctx,
     };

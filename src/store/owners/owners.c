@@ -64,7 +64,8 @@ int pc_owners_create(const struct pc_owners_config *config, struct pc_owners **o
                                   .limit_bytes_max = config->limit_bytes_max,
                                   .segment_bytes = segment_bytes,
                                   .slice_count = owners->place_count,
-                                  .keeps_all = config->keeps_all};
+                                  .keeps_all = config->keeps_all,
+                                  .memory = config->memory};
     int error = pc_pool_create(&pool, &owners->pool);
     if (error == -ENOMEM && pool.limit_bytes_max > pool.limit_bytes) {
         pool.limit_bytes_max = 0; /* address space is limited: then the limit cannot be raised */

@@ -65,7 +65,8 @@ struct pc_owners_config {
     uint64_t limit_bytes_max; /* addresses reserved, if they can be had, to raise the limit later */
     uint64_t value_bytes_max; /* 0: 1 MiB */
     uint64_t seed;
-    bool keeps_all; /* full memory refuses instead of evicting */
+    bool keeps_all;                 /* full memory refuses instead of evicting */
+    const struct pc_memory *memory; /* NULL: mmap; kept until destroy */
 };
 
 /* The mode of that name; NULL: none.  Core: any. */
