@@ -213,6 +213,7 @@ struct parts {
     struct pc_cache_auth *auth;
     struct pc_cache *cache;
     struct pc_runtime *runtime;
+    bool has_pid_file; /* and it is ours to remove */
 };
 
 static int make_auth(const struct settings *settings, struct parts *parts)
@@ -371,17 +372,16 @@ static int make_parts(const struct settings *settings, const struct plan *plan, 
     if (code == PC_EXIT_FINE && settings->locks_memory) {
         pc_rlimits_lock_memory(PROGRAM, plan->limit_bytes * 2);
     }
-    if (code == PC_EXIT_FINE && settings->pid_path != NULL &&
-        !pc_pid_file_write(PROGRAM, settings->pid_path)) {
-        code = PC_EXIT_TROUBLE;
+    if (code == PC_EXIT_FINE && settings->pid_path != NULL) {
+        parts->has_pid_file = pc_pid_file_write(PROGRAM, settings->pid_path);
     }
     return code;
 }
 
 static void take_apart(struct parts *parts, const char *pid_path)
 {
-    if (pid_path != NULL) {
-        (void)unlink(pid_path); /* whoever we became may have no right to */
+    if (parts->has_pid_file) {
+        (void)unlink(pid_path); /* who made it may have lost the right to remove it */
     }
     pc_cache_destroy(parts->cache);
     pc_owners_destroy(parts->owners);
@@ -435,7 +435,7 @@ static int run(const struct settings *settings)
     } else {
         pc_runtime_destroy(parts.runtime);
     }
-    take_apart(&parts, code == PC_EXIT_USAGE ? NULL : settings->pid_path);
+    take_apart(&parts, settings->pid_path);
     return code;
 }
 

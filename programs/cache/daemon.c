@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,17 +74,25 @@ void pc_daemon_detach(int parent)
 
 bool pc_pid_file_write(const char *program, const char *path)
 {
-    FILE *file = fopen(path, "we");
-    if (file == NULL) {
-        fprintf(stderr, "%s: cannot write the pid file %s: %s\n", program, path, strerror(errno));
-        return false;
+    char beside[PATH_MAX];
+    const int bytes = snprintf(beside, sizeof(beside), "%s.tmp", path);
+    FILE *file = NULL;
+    errno = ENAMETOOLONG;
+    if (bytes < (int)sizeof(beside)) {
+        file = fopen(beside, "we");
     }
-    const bool printed = fprintf(file, "%ld\n", (long)getpid()) > 0;
-    if (fclose(file) != 0 || !printed) {
-        fprintf(stderr, "%s: cannot write the pid file %s: %s\n", program, path, strerror(errno));
-        return false;
+    if (file != NULL) {
+        const bool printed = fprintf(file, "%ld\n", (long)getpid()) > 0;
+        if (fclose(file) == 0 && printed && rename(beside, path) == 0) {
+            return true;
+        }
     }
-    return true;
+    const int error = errno;
+    if (file != NULL) {
+        (void)unlink(beside);
+    }
+    fprintf(stderr, "%s: there is no pid file: %s: %s\n", program, path, strerror(error));
+    return false;
 }
 
 bool pc_user_is_root(void)

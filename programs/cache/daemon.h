@@ -18,6 +18,8 @@ int pc_daemon_fork(const char *program);
 /* All is well: let go of the terminal and of the parent. */
 void pc_daemon_detach(int parent);
 
+/* Put our process id there, whole or not at all. Where that is refused a line says so; as with
+ * memcached it is no reason not to serve. True: there is a file, ours to remove. */
 bool pc_pid_file_write(const char *program, const char *path);
 
 /* Root becomes `user`; nobody else changes. */

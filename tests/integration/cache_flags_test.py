@@ -156,6 +156,29 @@ class Starts(unittest.TestCase):
             wait_until(lambda: has_ended(pid))
             self.assertFalse(os.path.exists(path))
 
+    def test_a_pid_file_that_cannot_be_written(self):
+        """The start script of SysV has written it as root already."""
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as errors:
+            os.chmod(folder, 0o755)
+            path = os.path.join(folder, "none", "pid")
+            with CacheProcess("-P", path, errors=errors) as cache, Client(cache) as client:
+                client.expect(b"mn\r\n", b"MN\r\n")
+            errors.seek(0)
+            self.assertIn(f"percore cache: there is no pid file: {path}: No such file or directory\n", errors.read())
+
+    def test_the_pid_file_of_who_serves_stays(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o777)
+            path = os.path.join(folder, "pid")
+            with CacheProcess("-P", path) as cache:
+                host, port = cache.address
+                again = run("-P", path, "-l", host, "-p", str(port), *user_flags())
+                self.assertEqual(again.returncode, 1)
+                with open(path, encoding="ascii") as file:
+                    self.assertEqual(int(file.read()), cache.process.pid)
+                self.assertEqual(os.listdir(folder), ["pid"])
+            self.assertEqual(os.listdir(folder), [])
+
     def test_daemon_passes_trouble_on(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             done = run("-d", "-p", str(taken.getsockname()[1]), *user_flags())
