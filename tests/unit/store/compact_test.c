@@ -109,7 +109,7 @@ static uint64_t fill(struct world *world, uint64_t from, uint32_t expiry)
 static void all_are_there(struct world *world, uint64_t from, uint64_t to)
 {
     for (uint64_t i = from; i < to; i++) {
-        uint64_t said[2];
+        uint64_t said[2] = {0};
         assert_true(get(world, i, said));
         assert_int_equal(said[0], i);
     }
@@ -144,7 +144,7 @@ static void what_is_deleted_makes_room_in_the_same_second(void **state)
     const uint64_t more = fill(&world, KEYS_MAX, 0) - KEYS_MAX;
     assert_true(more > end / 5);
     for (uint64_t i = 0; i < end; i++) {
-        uint64_t said[2];
+        uint64_t said[2] = {0};
         assert_int_equal(get(&world, i, said), i % 3 != 0);
     }
     all_are_there(&world, KEYS_MAX, KEYS_MAX + more);
@@ -168,7 +168,7 @@ static void replacing_for_ever_is_never_refused(void **state)
         assert_int_equal(put(&world, number, ++versions[number], bytes, 0), PC_SLICE_OK);
     }
     for (uint64_t i = 0; i < end; i++) {
-        uint64_t said[2];
+        uint64_t said[2] = {0};
         assert_true(get(&world, i, said));
         assert_int_equal(said[1], versions[i]);
     }
@@ -198,7 +198,7 @@ static void values_in_chunks_move_together(void **state)
         versions[number]++;
     }
     for (uint64_t i = 0; i < COUNT; i++) {
-        uint64_t said[2];
+        uint64_t said[2] = {0};
         assert_true(get(&world, i, said));
         assert_int_equal(said[0], i);
         assert_int_equal(said[1], versions[i]);
