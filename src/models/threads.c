@@ -225,7 +225,7 @@ static void converse(struct thread_conn *conn)
             }
             return;
         }
-        const uint64_t pause_ns = pc_exchange_pause_ns(exchange);
+        const uint64_t pause_ns = pc_exchange_pause_ns(exchange, 0);
         if (pause_ns != 0 ? !wait_pause(conn, pause_ns) : !receive(conn)) {
             break;
         }

@@ -96,8 +96,8 @@ static void conn_arm(struct pc_conn *conn, uint64_t limit_ns)
 static void conn_pause(struct pc_conn *conn)
 {
     const struct pc_lane *lane = &conn->core->lane;
-    const uint64_t until_ns = pc_exchange_pause_ns(&conn->exchange);
-    if (until_ns > lane->now_ns) {
+    const uint64_t until_ns = pc_exchange_pause_ns(&conn->exchange, lane->now_ns);
+    if (until_ns != 0) {
         conn_arm(conn, until_ns - lane->now_ns);
     }
 }

@@ -717,12 +717,12 @@ bool pc_exchange_runnable(const struct pc_exchange *exchange)
     return false;
 }
 
-uint64_t pc_exchange_pause_ns(const struct pc_exchange *exchange)
+uint64_t pc_exchange_pause_ns(const struct pc_exchange *exchange, uint64_t after_ns)
 {
     uint64_t first_ns = 0;
     for (const struct pc_slot *slot = exchange->head; slot != NULL && exchange->pause_count > 0;
          slot = slot->next) {
-        if (slot->pause_ns != 0 && (first_ns == 0 || slot->pause_ns < first_ns)) {
+        if (slot->pause_ns > after_ns && (first_ns == 0 || slot->pause_ns < first_ns)) {
             first_ns = slot->pause_ns;
         }
     }

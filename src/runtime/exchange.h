@@ -114,8 +114,9 @@ bool pc_exchange_hungry(const struct pc_exchange *exchange);
 /* A run would do something: for models in which a run is not free. */
 bool pc_exchange_runnable(const struct pc_exchange *exchange);
 
-/* When the first of the slots that pause goes on; 0: none pauses. */
-uint64_t pc_exchange_pause_ns(const struct pc_exchange *exchange);
+/* When the first of the slots that pause beyond `after_ns` goes on; 0: none does. One whose pause
+ * is over may still wait for something else. */
+uint64_t pc_exchange_pause_ns(const struct pc_exchange *exchange, uint64_t after_ns);
 
 /* Nothing is open, nothing waits to be sent, no request is begun. */
 bool pc_exchange_idle(const struct pc_exchange *exchange);
