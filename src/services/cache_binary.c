@@ -80,11 +80,15 @@ static enum pc_serve say_held(struct pc_cache_op *op, const uint8_t *flags, stru
     return pc_cache_hold_send(op->request, op->hold) == 0 ? PC_SERVED : PC_HANG_UP;
 }
 
-static enum pc_serve answer_get(struct pc_cache_op *op)
+static enum pc_serve answer_get(struct pc_cache_op *op, struct pc_lane *lane)
 {
     const struct pc_cache_meta *meta = op->meta;
     const struct pc_view key = opcode_of(op)->tells_key ? key_view(op) : nothing;
     uint8_t flags[4];
+    const enum pc_serve held = pc_cache_hold_insist(op, op->place, pc_cache_run_hold, lane);
+    if (held != PC_SERVED) {
+        return held;
+    }
     if (op->no_memory) {
         return say_status(op, PC_BINARY_NO_MEMORY, 0);
     }
@@ -271,7 +275,7 @@ static enum pc_serve serve_key(struct pc_cache_op *op, struct pc_lane *lane)
     }
     return act == PC_BINARY_DELETE  ? pc_cache_binary_say_stored(op)
            : act == PC_BINARY_COUNT ? answer_count(op)
-                                    : answer_get(op);
+                                    : answer_get(op, lane);
 }
 
 static enum pc_serve serve_quit(struct pc_cache_op *op)

@@ -58,8 +58,7 @@ static void run_get(struct pc_cache_op *op, unsigned place, struct pc_lane *ther
         return;
     }
     if (value.value_bytes > COPY_BYTES_MAX) {
-        op->hold = pc_cache_hold_take(cache, place, &value);
-        op->no_memory = op->hold == NULL;
+        pc_cache_hold_for(op, place, &value);
         return;
     }
     op->reply_bytes = (uint32_t)pc_cache_value_print(cache, op->into, key.at, key.bytes, &value,
@@ -103,7 +102,7 @@ static bool get_near(struct pc_cache_op *op, struct pc_lane *lane, enum pc_serve
     return true;
 }
 
-static enum pc_serve answer_get(struct pc_cache_op *op)
+static enum pc_serve answer_get(struct pc_cache_op *op, struct pc_lane *lane)
 {
     struct pc_request *request = op->request;
     if (op->into != NULL) {
@@ -120,6 +119,10 @@ static enum pc_serve answer_get(struct pc_cache_op *op)
     }
     if (!op->found) {
         return pc_cache_say(op, PC_MEMCACHED_SAY_END);
+    }
+    const enum pc_serve held = pc_cache_hold_insist(op, op->place, pc_cache_run_hold, lane);
+    if (held != PC_SERVED) {
+        return held;
     }
     if (op->no_memory) {
         return pc_cache_say(op, PC_MEMCACHED_SAY_NO_MEMORY_GET);
@@ -395,7 +398,7 @@ enum pc_serve pc_cache_serve_get(struct pc_cache_op *op, struct pc_lane *lane)
             pc_cache_due(cache, op->place, lane);
             const bool done = get_near(op, lane, &served);
             pc_owners_leave(cache->owners, op->place);
-            return done ? served : answer_get(op);
+            return done ? served : answer_get(op, lane);
         }
         const struct pc_key key = pc_cache_key(op);
         const bool reads =
@@ -420,5 +423,5 @@ enum pc_serve pc_cache_serve_get(struct pc_cache_op *op, struct pc_lane *lane)
             return PC_WAITING;
         }
     }
-    return answer_get(op);
+    return answer_get(op, lane);
 }

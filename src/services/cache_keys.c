@@ -21,6 +21,7 @@ enum answer { ANSWER_NONE, ANSWER_COPIED, ANSWER_HELD, ANSWER_FAILED };
 
 struct asked_key {
     uint64_t hash;
+    uint64_t cas; /* of a value that is to be held */
     struct pc_cache_hold *hold;
     uint32_t at;        /* in the input */
     uint32_t answer_at; /* in the window's area */
@@ -247,6 +248,7 @@ static void find_key(struct window *window, struct group *group, struct asked_ke
         return;
     }
     if (pc_cache_value_bytes_max(key.bytes, value.value_bytes) > group->area_end - group->area_at) {
+        asked->cas = value.cas;
         asked->hold = pc_cache_hold_take(cache, asked->place, &value);
         asked->answer = asked->hold != NULL ? ANSWER_HELD : ANSWER_FAILED;
         return;
@@ -310,8 +312,39 @@ static void drop_holds(struct window *window, unsigned from)
     for (unsigned i = from; i < window->key_count; i++) {
         if (window->keys[i].answer == ANSWER_HELD) {
             pc_cache_hold_drop(window->keys[i].hold);
+            window->keys[i].answer = ANSWER_FAILED;
         }
     }
+}
+
+/* The next key to be said, which could not be held. */
+static void run_hold_next(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    const struct window *window = op->extra;
+    const struct asked_key *asked = &window->keys[op->next_key];
+    const struct pc_key key = {op->request->input.at + asked->at, asked->bytes, asked->hash};
+    pc_cache_hold_same(op, place, &key, there);
+}
+
+/* Ask for it again, and for those behind it when it is their turn: what they hold could be what it
+ * waits for. SERVED: it is held, or failed for good. */
+static enum pc_serve hold_next(struct window *window, struct pc_lane *lane)
+{
+    struct pc_cache_op *op = window->op;
+    struct asked_key *asked = &window->keys[op->next_key];
+    if (!op->no_memory && op->hold == NULL) {
+        drop_holds(window, op->next_key);
+        op->no_memory = op->found = true;
+        op->number = asked->cas;
+        op->room_rounds = 0;
+    }
+    const enum pc_serve served = pc_cache_hold_insist(op, asked->place, run_hold_next, lane);
+    if (served == PC_SERVED && !op->no_memory) {
+        asked->answer = ANSWER_HELD;
+        asked->hold = op->hold;
+        op->hold = NULL;
+    }
+    return served;
 }
 
 static int say_key(struct window *window, const struct asked_key *key)
@@ -328,22 +361,25 @@ static int say_key(struct window *window, const struct asked_key *key)
     }
 }
 
-static enum pc_serve say_window(struct window *window)
+static enum pc_serve say_window(struct window *window, struct pc_lane *lane)
 {
     struct pc_cache_op *op = window->op;
-    for (unsigned i = 0; i < window->key_count; i++) {
-        if (window->keys[i].answer == ANSWER_FAILED) {
-            drop_holds(window, 0);
-            return fail_line(op, PC_MEMCACHED_SAY_NO_MEMORY_GET);
+    for (; op->next_key < window->key_count; op->next_key++) {
+        const struct asked_key *asked = &window->keys[op->next_key];
+        if (asked->answer == ANSWER_FAILED) {
+            const enum pc_serve served = hold_next(window, lane);
+            if (served != PC_SERVED) {
+                return served;
+            }
+            if (asked->answer == ANSWER_FAILED) {
+                return fail_line(op, PC_MEMCACHED_SAY_NO_MEMORY_GET);
+            }
         }
-    }
-    for (unsigned i = op->next_key; i < window->key_count; i++) {
-        if (window->keys[i].answer == ANSWER_HELD && pc_reply_crowded(op->request)) {
-            op->next_key = (uint8_t)i;
+        if (asked->answer == ANSWER_HELD && pc_reply_crowded(op->request)) {
             return PC_AGAIN;
         }
-        if (say_key(window, &window->keys[i]) != 0) {
-            drop_holds(window, i + 1);
+        if (say_key(window, asked) != 0) {
+            drop_holds(window, op->next_key + 1);
             return PC_HANG_UP;
         }
     }
@@ -351,7 +387,7 @@ static enum pc_serve say_window(struct window *window)
 }
 
 static enum pc_serve serve_gathered(struct pc_cache_op *op, const struct near_key *keys,
-                                    unsigned count)
+                                    unsigned count, struct pc_lane *lane)
 {
     op->extra = window_open(op, keys, count);
     if (op->extra == NULL) {
@@ -362,7 +398,7 @@ static enum pc_serve serve_gathered(struct pc_cache_op *op, const struct near_ke
     if (!ask_groups(op->extra)) {
         return stands_alone(op) ? PC_WAITING : PC_AGAIN;
     }
-    return say_window(op->extra);
+    return say_window(op->extra, lane);
 }
 
 /* May keys be looked up here, one by one? Where they may be peeked at, only to read them. */
@@ -390,7 +426,7 @@ static enum pc_serve serve_window(struct pc_cache_op *op, struct pc_lane *lane, 
         case NEAR_NO_REPLY_ROOM:
             return PC_HANG_UP;
         case NEAR_ELSEWHERE:
-            return serve_gathered(op, keys + i, count - i);
+            return serve_gathered(op, keys + i, count - i, lane);
         }
     }
     return end_window(op);
@@ -399,7 +435,7 @@ static enum pc_serve serve_window(struct pc_cache_op *op, struct pc_lane *lane, 
 enum pc_serve pc_cache_serve_keys(struct pc_cache_op *op, struct pc_lane *lane)
 {
     if (op->stage == STAGE_ASKED) {
-        return say_window(op->extra);
+        return say_window(op->extra, lane);
     }
     const bool touches =
         op->parsed.verb == PC_MEMCACHED_GAT || op->parsed.verb == PC_MEMCACHED_GATS;

@@ -27,9 +27,13 @@ static enum pc_serve say_line(struct pc_cache_op *op, const char *status, const 
 
 /* ---- mg ---- */
 
-static enum pc_serve answer_mg(struct pc_cache_op *op)
+static enum pc_serve answer_mg(struct pc_cache_op *op, struct pc_lane *lane)
 {
     struct pc_cache_meta *meta = op->meta;
+    const enum pc_serve held = pc_cache_hold_insist(op, op->place, pc_cache_run_hold, lane);
+    if (held != PC_SERVED) {
+        return held;
+    }
     if (op->hold != NULL && pc_reply_crowded(op->request)) {
         return PC_AGAIN;
     }
@@ -229,11 +233,11 @@ static enum pc_memcached_reply prepare(struct pc_cache_op *op, struct pc_lane *l
     return PC_MEMCACHED_SAY_NOTHING;
 }
 
-static enum pc_serve answer(struct pc_cache_op *op)
+static enum pc_serve answer(struct pc_cache_op *op, struct pc_lane *lane)
 {
     switch (op->parsed.verb) {
     case PC_MEMCACHED_MG:
-        return answer_mg(op);
+        return answer_mg(op, lane);
     case PC_MEMCACHED_MD:
         return answer_md(op);
     case PC_MEMCACHED_MA:
@@ -287,5 +291,5 @@ enum pc_serve pc_cache_serve_meta(struct pc_cache_op *op, struct pc_lane *lane)
             break;
         }
     }
-    return answer(op);
+    return answer(op, lane);
 }

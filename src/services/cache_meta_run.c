@@ -108,8 +108,7 @@ static void take_value(struct pc_cache_op *op, unsigned place, struct pc_value *
 {
     struct pc_cache *cache = pc_cache_of(op);
     if (value->value_bytes > COPY_BYTES_MAX) {
-        op->hold = pc_cache_hold_take(cache, place, value);
-        op->no_memory = op->hold == NULL;
+        pc_cache_hold_for(op, place, value);
         return;
     }
     uint8_t *at = op->meta->copy;

@@ -170,6 +170,7 @@ struct pc_cache_op {
     bool found;
     bool marked;          /* mg: the look-up has left its traces, and is to be counted still */
     bool no_memory;       /* the value was there and could not be sent */
+    bool asks_again;      /* for a hold on it */
     uint8_t *into;        /* reply space reserved for an answer from another lane */
     uint32_t reply_bytes; /* printed at `into` */
     uint64_t number;
@@ -509,6 +510,22 @@ struct pc_cache_hold *pc_cache_hold_near(struct pc_cache_op *op, unsigned place,
 /* Hold a value to send it where it lies; NULL: too much is held, or no memory.  In the slice. */
 struct pc_cache_hold *pc_cache_hold_take(struct pc_cache *cache, unsigned place,
                                          const struct pc_value *value);
+
+/* The same for the op's answer: its hold, or no_memory and by which number to know the value again.
+ * In the slice. */
+void pc_cache_hold_for(struct pc_cache_op *op, unsigned place, const struct pc_value *value);
+
+/* While the value that was found cannot be held: ask for a hold on it now and then. SERVED: there
+ * is one, or there will be none, since the wait was long or the value is another by now, which
+ * later requests may have seen before; else return what it says and come back.
+ * Lane: the connection's. */
+enum pc_serve pc_cache_hold_insist(struct pc_cache_op *op, unsigned place, pc_cache_run_fn *run,
+                                   struct pc_lane *lane);
+
+/* What it runs: look for the same value under its key.  In the slice. */
+void pc_cache_hold_same(struct pc_cache_op *op, unsigned place, const struct pc_key *key,
+                        struct pc_lane *there);
+pc_cache_run_fn pc_cache_run_hold; /* of a request of one key */
 
 /* Give up a hold of which nothing was sent.  Any lane. */
 void pc_cache_hold_drop(struct pc_cache_hold *hold);

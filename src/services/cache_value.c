@@ -10,7 +10,7 @@
 enum { HOLD_ROUNDS_MAX = 2000, HOLD_PAUSE_NS = 1000000 };
 
 inline size_t pc_cache_value_print(const struct pc_cache *cache, uint8_t *into, const void *key,
-                            uint32_t key_bytes, struct pc_value *value, bool with_cas)
+                                   uint32_t key_bytes, struct pc_value *value, bool with_cas)
 {
     uint8_t *at = into;
     at += pc_memcached_value_line((char *)at, key, key_bytes, value->flags,
@@ -137,6 +137,54 @@ struct pc_cache_hold *pc_cache_hold_near(struct pc_cache_op *op, unsigned place,
         }
     }
     return hold;
+}
+
+void pc_cache_hold_for(struct pc_cache_op *op, unsigned place, const struct pc_value *value)
+{
+    op->hold = pc_cache_hold_take(pc_cache_of(op), place, value);
+    op->no_memory = op->hold == NULL;
+    op->number = value->cas;
+}
+
+void pc_cache_hold_same(struct pc_cache_op *op, unsigned place, const struct pc_key *key,
+                        struct pc_lane *there)
+{
+    struct pc_value value;
+    if (pc_slice_find(pc_owners_slice(pc_cache_of(op)->owners, place), key, pc_lane_second(there),
+                      PC_FIND_QUIET, &value) &&
+        value.cas == op->number) {
+        pc_cache_hold_for(op, place, &value);
+    } else {
+        op->room_rounds = HOLD_ROUNDS_MAX;
+    }
+}
+
+void pc_cache_run_hold(struct pc_cache_op *op, unsigned place, struct pc_lane *there)
+{
+    const struct pc_key key = pc_cache_key(op);
+    pc_cache_hold_same(op, place, &key, there);
+}
+
+enum pc_serve pc_cache_hold_insist(struct pc_cache_op *op, unsigned place, pc_cache_run_fn *run,
+                                   struct pc_lane *lane)
+{
+    if (PC_LIKELY(!op->no_memory || !op->found)) {
+        op->asks_again = false;
+        return PC_SERVED;
+    }
+    if (!op->asks_again && op->room_rounds != 0 && op->room_rounds < HOLD_ROUNDS_MAX) {
+        op->asks_again = true;
+        if (!pc_cache_ask(op, place, run, lane)) {
+            return PC_AGAIN;
+        }
+    }
+    op->asks_again = false;
+    if (!op->no_memory || op->room_rounds >= HOLD_ROUNDS_MAX || pc_request_gone(op->request)) {
+        return PC_SERVED;
+    }
+    op->room_rounds++;
+    pc_request_pause(op->request, HOLD_PAUSE_NS);
+    return PC_AGAIN;
 }
 
 void pc_cache_hold_drop(struct pc_cache_hold *hold)

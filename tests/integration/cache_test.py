@@ -331,6 +331,71 @@ class LongValues(unittest.TestCase):
                 self.assertTrue(client.exactly(size) == b"l" * size)
                 self.assertEqual(client.exactly(7), b"\r\nEND\r\n")
 
+    def test_reads_wait_for_a_slow_reader_on_whatever_core(self):
+        """One value keeps more than may be held; each form of a read, here or elsewhere, waits."""
+        size, long = 300000, 24 << 20
+        body = random.Random(SEED).randbytes(size)
+        keys = [b"k%d" % number for number in range(8)]
+        for mode in (("--ownership", "crew"), ("--ownership", "owned"), ("--ownership", "shared")):
+            with self.subTest(mode=mode), \
+                 CacheProcess("-I", "32m", "-m", "64", "--cores", "2", "--affinity", "0", *mode) as cache, \
+                 Client(cache) as client, Client(cache) as reader:
+                for key in keys:
+                    client.send(b"set %s 0 0 %d\r\n" % (key, size) + body + b"\r\n")
+                    self.assertEqual(client.line(), b"STORED")
+                client.send(b"set long 0 0 %d\r\n" % long + b"l" * long + b"\r\n")
+                self.assertEqual(client.line(), b"STORED")
+                reader.send(b"get long\r\n")
+                self.assertEqual(reader.line(), b"VALUE long 0 %d" % long)
+                value, end = (b" 0 %d\r\n" % size) + body + b"\r\n", b"END\r\n"
+                binary = b"\x80\x00\x00\x02" + bytes(7) + b"\x02" + bytes(12)
+                client.send(b"".join(b"get %s\r\nmg %s v\r\ngat 0 %s\r\n" % (key, key, key) + binary + key
+                                     for key in keys) + b"get " + b" ".join(keys) + b"\r\n")
+                self.assertEqual(reader.exactly(long + 7), b"l" * long + b"\r\nEND\r\n")
+                for key in keys:
+                    get = b"VALUE " + key + value + end
+                    head = b"\x81\x00\x00\x00\x04" + bytes(3) + (size + 4).to_bytes(4, "big")
+                    self.assertTrue(client.exactly(len(get)) == get)
+                    self.assertTrue(client.exactly(size + 13) == b"VA %d\r\n" % size + body + b"\r\n")
+                    self.assertTrue(client.exactly(len(get)) == get)
+                    self.assertEqual(client.exactly(28)[:12], head)
+                    self.assertTrue(client.exactly(size) == body)
+                for key in keys:
+                    self.assertTrue(client.exactly(6 + len(key + value)) == b"VALUE " + key + value)
+                self.assertEqual(client.exactly(5), end)
+
+    def test_lines_of_more_than_may_be_held_wait_for_each_other(self):
+        """Each asks for more than all may hold; half of the peers go away, the others are answered."""
+        size, keys = 300000, [b"k%d" % number for number in range(12)]
+        body = random.Random(SEED).randbytes(size)
+        line = b"get " + b" ".join(keys) + b"\r\n"
+        single = b"".join(b"get %s\r\nmg %s v\r\n" % (key, key) for key in keys)
+        for mode in (("--ownership", "crew"), ("--ownership", "owned")):
+            with self.subTest(mode=mode), \
+                 CacheProcess("-m", "16", "--cores", "2", "--affinity", "0", *mode) as cache:
+                with Client(cache) as client:
+                    for key in keys:
+                        client.send(b"set %s 0 0 %d\r\n" % (key, size) + body + b"\r\n")
+                        self.assertEqual(client.line(), b"STORED")
+                for asked, count in ((line, 12), (single, 24)):
+                    clients = [Client(cache) for _ in range(12)]
+                    for client in clients:
+                        client.send(asked)
+                    for client in clients[::2]:
+                        client.socket.close()
+                    answered = []
+                    readers = [threading.Thread(target=lambda client=client, count=count:
+                                                answered.append(client.exactly(count * size)))
+                               for client in clients[1::2]]
+                    for reader in readers:
+                        reader.start()
+                    for reader in readers:
+                        reader.join(60)
+                    self.assertEqual([b"SERVER_ERROR" in answer for answer in answered], [False] * 6)
+                    for client in clients[1::2]:
+                        client.socket.close()
+                self.assertEqual(cache.stop(), 0)
+
     def test_a_long_value_grows_where_it_is(self):
         """Two fill most of the memory: there is no room for a copy of one while bytes join it."""
         size = 24 << 20
