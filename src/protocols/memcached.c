@@ -502,34 +502,28 @@ static enum pc_memcached_parsed parse_unfinished(const uint8_t *at, size_t count
     return PC_MEMCACHED_MORE;
 }
 
-/* Whether one of eight bytes is a space: where it is, the difference has a zero byte. */
-static bool word_has_space(const uint8_t *at)
+/* A bit in the top of a byte of the result, if one of eight bytes is a space: where it is, the
+ * difference is zero, and one less borrows. */
+static uint64_t spaces_of(const uint8_t *at)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
     uint64_t word;
     memcpy(&word, at, sizeof(word));
     word ^= ones * ' ';
-    return ((word - ones) & ~word & (ones << 7)) != 0;
+    return (word - ones) & ~word & (ones << 7);
 }
 
 /* Keys are short: eight bytes at a time, the last eight again where they overlap. */
 static bool has_space(const uint8_t *at, uint32_t count)
 {
-    uint32_t i = 0;
-    if (count >= 8) {
-        for (; i + 8 < count; i += 8) {
-            if (word_has_space(at + i)) {
-                return true;
-            }
-        }
-        return word_has_space(at + count - 8);
+    if (PC_UNLIKELY(count < 8)) {
+        return memchr(at, ' ', count) != NULL;
     }
-    for (; i < count; i++) {
-        if (at[i] == ' ') {
-            return true;
-        }
+    uint64_t found = spaces_of(at + count - 8);
+    for (uint32_t i = 0; i + 8 < count; i += 8) {
+        found |= spaces_of(at + i);
     }
-    return false;
+    return found != 0;
 }
 
 /* `get` and one key, the line most servers live from: its end is known, so two compares do. */
@@ -545,6 +539,7 @@ static bool parse_get_fast(const uint8_t *at, uint32_t end, struct pc_memcached_
     *out = (struct pc_memcached_request){.verb = PC_MEMCACHED_GET,
                                          .begins_line = true,
                                          .ends_line = true,
+                                         .plain = true,
                                          .key_count = 1,
                                          .key_bytes = (uint8_t)key_bytes,
                                          .key_at = 4};
@@ -621,18 +616,19 @@ enum pc_memcached_parsed pc_memcached_parse(struct pc_memcached_line line, const
     return read_line(verb, at, count, line_bytes, end, word_bytes, out, out_bytes);
 }
 
-const uint8_t *pc_memcached_key_next(const uint8_t *at, uint32_t *cursor, uint8_t *out_bytes)
+const uint8_t *pc_memcached_key_next(const uint8_t *at, uint32_t end, uint32_t *cursor,
+                                     uint8_t *out_bytes)
 {
     uint32_t first = *cursor;
     while (at[first] == ' ') {
         first++;
     }
-    uint32_t end = first;
-    while (at[end] != ' ' && at[end] != '\n') {
-        end++;
-    }
-    *cursor = end;
-    *out_bytes = (uint8_t)(end - first - (at[end] == '\n' && end > first && at[end - 1] == '\r'));
+    const uint8_t *space = memchr(at + first, ' ', end - first);
+    const uint32_t stop = space != NULL         ? (uint32_t)(space - at)
+                          : at[end - 1] == '\n' ? text_end(at, end - 1)
+                                                : end;
+    *cursor = stop;
+    *out_bytes = (uint8_t)(stop - first);
     return at + first;
 }
 

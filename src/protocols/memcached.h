@@ -71,12 +71,14 @@ struct pc_memcached_request {
     bool begins_line;   /* keys: the first window of its line */
     bool ends_line;     /* keys: the last window of its line, END follows */
     bool value_follows; /* value and its line end come as a body, not with the line */
-    bool plain;         /* mg whose flags only tell of the item: pc_memcached_meta_plain_line */
-    bool wants_value;   /* set for a plain mg only */
-    uint8_t key_count;  /* keys: in this window; else 1 where the command has one */
-    uint8_t key_bytes;  /* of the first key */
-    uint32_t key_at;    /* the first key */
-    uint32_t words_at;  /* what follows the command word */
+    /* A whole get line of one key; or mg whose flags only tell of the item:
+     * pc_memcached_meta_plain_line. Nothing is wrong with it. */
+    bool plain;
+    bool wants_value;  /* set for a plain mg only */
+    uint8_t key_count; /* keys: in this window; else 1 where the command has one */
+    uint8_t key_bytes; /* of the first key */
+    uint32_t key_at;   /* the first key */
+    uint32_t words_at; /* what follows the command word */
     uint32_t words_bytes;
     uint32_t flags;
     int32_t exptime; /* as the client wrote it */
@@ -92,9 +94,10 @@ enum pc_memcached_parsed pc_memcached_parse(struct pc_memcached_line line, const
                                             size_t count, struct pc_memcached_request *out,
                                             struct pc_memcached_line *out_line, size_t *out_bytes);
 
-/* Step through the keys of a window: `*cursor` starts at key_at and moves past the key found. Call
- * it key_count times at most. */
-const uint8_t *pc_memcached_key_next(const uint8_t *at, uint32_t *cursor, uint8_t *out_bytes);
+/* Step through the keys of a window that ends at `end`, as parsed: `*cursor` starts at key_at and
+ * moves past the key found. Call it key_count times at most. */
+const uint8_t *pc_memcached_key_next(const uint8_t *at, uint32_t end, uint32_t *cursor,
+                                     uint8_t *out_bytes);
 
 /* A fixed line with its line end. */
 const char *pc_memcached_reply(enum pc_memcached_reply reply, size_t *out_bytes);

@@ -62,8 +62,10 @@ void pc_places_returned(struct pc_core *core)
 
 bool pc_place_at_hand(const struct pc_lane *lane, int32_t place)
 {
+    const unsigned core_count = lane->runtime->core_count;
+    /* A division costs more than all else here. */
     return lane->kind == PC_LANE_CORE && place >= 0 &&
-           (unsigned)place % lane->runtime->core_count == lane->index &&
+           (core_count == 1 || (unsigned)place % core_count == lane->index) &&
            pc_places_enter(PC_CONTAINER_OF((uintptr_t)lane, struct pc_core, lane));
 }
 

@@ -155,19 +155,22 @@ static enum pc_parse parse(struct pc_request *request, struct pc_view in, size_t
     }
     session->line = line;
     op->request = request;
-    request->class_index = class_of(&op->parsed);
-    if (op->parsed.value_follows) {
-        request->body_bytes =
-            (uint64_t)op->parsed.value_bytes + (op->parsed.verb == PC_MEMCACHED_BINARY ? 0 : 2);
+    if (PC_UNLIKELY(!op->parsed.plain)) {
+        request->class_index = class_of(&op->parsed);
+        if (op->parsed.value_follows) {
+            request->body_bytes =
+                (uint64_t)op->parsed.value_bytes + (op->parsed.verb == PC_MEMCACHED_BINARY ? 0 : 2);
+        }
     }
     if (PC_LIKELY(op->parsed.key_count == 1)) {
         const struct pc_owners *owners = cache->owners;
         op->hash = pc_owners_hash(in.at + op->parsed.key_at, op->parsed.key_bytes, owners->seed);
         op->place = pc_owners_place(owners, op->hash);
         /* Whoever will look into the slice without a lock; fetching what another core is about to
-         * write would only take it away from there. */
-        if ((owners->core_count == 1 && !owners->mode->any_lane) ||
-            (pc_owners_peeks(owners) && pc_cache_reads_only(op->parsed.verb))) {
+         * write would only take it away from there. The last request at hand is looked up next. */
+        if (in.count > *out_bytes &&
+            ((owners->core_count == 1 && !owners->mode->any_lane) ||
+             (pc_owners_peeks(owners) && pc_cache_reads_only(op->parsed.verb)))) {
             pc_slice_prefetch(pc_owners_slice(owners, op->place), op->hash);
         }
     }
@@ -197,14 +200,10 @@ static enum pc_serve serve_shutdown(struct pc_cache_op *op, struct pc_lane *lane
     return PC_HANG_UP;
 }
 
-static enum pc_serve serve(struct pc_request *request, struct pc_lane *lane)
+static __attribute__((noinline)) enum pc_serve serve_slow(struct pc_cache_op *op,
+                                                          struct pc_lane *lane)
 {
-    struct pc_cache_op *op = request->scratch;
     const struct pc_memcached_request *parsed = &op->parsed;
-    if (PC_UNLIKELY(pc_cache_of(op)->settings.auth != NULL) &&
-        !((struct pc_cache_session *)request->session)->let_in) {
-        return pc_cache_serve_auth(op);
-    }
     if (PC_UNLIKELY(parsed->verb == PC_MEMCACHED_BINARY)) {
         return pc_cache_serve_binary(op, lane);
     }
@@ -252,6 +251,21 @@ static enum pc_serve serve(struct pc_request *request, struct pc_lane *lane)
         return parsed->value_follows ? pc_cache_serve_body(op, lane)
                                      : pc_cache_serve_item(op, lane);
     }
+}
+
+static enum pc_serve serve(struct pc_request *request, struct pc_lane *lane)
+{
+    struct pc_cache_op *op = request->scratch;
+    if (PC_UNLIKELY(pc_cache_of(op)->settings.auth != NULL) &&
+        !((struct pc_cache_session *)request->session)->let_in) {
+        return pc_cache_serve_auth(op);
+    }
+    /* Without more ado: these are what most servers live from. */
+    if (PC_LIKELY(op->parsed.plain)) {
+        return op->parsed.verb == PC_MEMCACHED_GET ? pc_cache_serve_get(op, lane)
+                                                   : pc_cache_serve_meta(op, lane);
+    }
+    return serve_slow(op, lane);
 }
 
 static int place_open(void *app, int32_t place, struct pc_lane *lane)

@@ -101,10 +101,11 @@ static unsigned aim(const struct pc_cache_op *op, struct near_key *keys, bool pr
 {
     const struct pc_owners *owners = pc_cache_of(op)->owners;
     const uint8_t *input = op->request->input.at;
+    const uint32_t end = (uint32_t)op->request->input.count;
     uint32_t cursor = op->parsed.key_at;
     for (unsigned i = 0; i < op->parsed.key_count; i++) {
         uint8_t bytes;
-        const uint8_t *at = pc_memcached_key_next(input, &cursor, &bytes);
+        const uint8_t *at = pc_memcached_key_next(input, end, &cursor, &bytes);
         const uint64_t hash = pc_owners_hash(at, bytes, owners->seed);
         keys[i] = (struct near_key){{at, bytes, hash}, pc_owners_place(owners, hash)};
         if (prefetch) {

@@ -101,7 +101,7 @@ static inline void replay_say_meta(struct replay *replay, const uint8_t *at,
     replay_say(replay, "}");
 }
 
-static inline void replay_say_request(struct replay *replay, const uint8_t *at,
+static inline void replay_say_request(struct replay *replay, const uint8_t *at, size_t bytes,
                                       const struct pc_memcached_request *request)
 {
     if (request->verb == PC_MEMCACHED_NOTHING) {
@@ -111,13 +111,14 @@ static inline void replay_say_request(struct replay *replay, const uint8_t *at,
                          request->verb == PC_MEMCACHED_GAT || request->verb == PC_MEMCACHED_GATS;
     uint32_t cursor = request->key_at;
     if (request->refusal != 0) {
-        size_t bytes;
-        const char *line = pc_memcached_reply(request->refusal, &bytes);
-        replay_say(replay, "refused(%s%.*s)", request->quiet ? "quiet " : "", (int)bytes - 2, line);
+        size_t line_bytes;
+        const char *line = pc_memcached_reply(request->refusal, &line_bytes);
+        replay_say(replay, "refused(%s%.*s)", request->quiet ? "quiet " : "", (int)line_bytes - 2,
+                   line);
     } else if (is_keys) {
         for (unsigned i = 0; i < request->key_count; i++) {
             uint8_t key_bytes;
-            const uint8_t *key = pc_memcached_key_next(at, &cursor, &key_bytes);
+            const uint8_t *key = pc_memcached_key_next(at, (uint32_t)bytes, &cursor, &key_bytes);
             replay_say(replay, "%s(", pc_memcached_word(request->verb));
             replay_say_bytes(replay, key, key_bytes);
             replay_say(replay, " %d)", request->exptime);
@@ -169,7 +170,7 @@ static inline void replay_arrive(struct replay *replay, size_t count)
                 abort();
             }
             replay->line = next;
-            replay_say_request(replay, at, &request);
+            replay_say_request(replay, at, bytes, &request);
             replay->at += bytes;
             replay->wanted = 0;
             replay->swallow_bytes =
