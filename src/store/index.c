@@ -184,39 +184,40 @@ static inline bool key_is(const struct pc_index *index, uint64_t slot, const str
            bytes_equal(pc_item_key(item, shape), key->at, key->bytes);
 }
 
-/* The first of `count` slots that leads to the key. */
-static inline _Atomic uint64_t *slots_find(const struct pc_index *index, _Atomic uint64_t *slots,
-                                           unsigned count, uint64_t wanted,
-                                           const struct pc_key *key)
+/* The first of `count` slots that leads to the key; false: none. */
+static inline bool slots_find(const struct pc_index *index, _Atomic uint64_t *slots, unsigned count,
+                              uint64_t wanted, const struct pc_key *key, struct pc_slot_at *out_at)
 {
     const uint64_t tag_mask =
         (UINT64_C(1) << (PC_PLACE_BITS + PC_TAG_BITS)) - (UINT64_C(1) << PC_PLACE_BITS);
     for (unsigned i = 0; i < count; i++) {
         const uint64_t value = slot_own(&slots[i]);
         if ((value & tag_mask) == wanted && value != 0 && key_is(index, value, key)) {
-            return &slots[i];
+            out_at->slot = &slots[i];
+            out_at->value = value;
+            return true;
         }
     }
-    return NULL;
+    return false;
 }
 
 inline bool pc_index_find(const struct pc_index *index, const struct pc_key *key,
-                   struct pc_slot_at *out_at)
+                          struct pc_slot_at *out_at)
 {
     struct pc_bucket *bucket = pc_index_bucket(index, key->hash);
     const uint64_t wanted = (uint64_t)pc_hash_tag(key->hash) << PC_PLACE_BITS;
-    _Atomic uint64_t *slot = slots_find(index, bucket->slots, PC_BUCKET_SLOTS, wanted, key);
+    struct pc_slot_at at = {.bucket = bucket};
+    bool found = slots_find(index, bucket->slots, PC_BUCKET_SLOTS, wanted, key, &at);
     uint32_t number = atomic_load_explicit(&bucket->overflow, memory_order_relaxed);
-    while (slot == NULL && number != 0) {
+    while (!found && number != 0) {
         struct pc_overflow *node = pc_index_overflow_at(index, number);
-        slot = slots_find(index, node->slots, PC_OVERFLOW_SLOTS, wanted, key);
+        found = slots_find(index, node->slots, PC_OVERFLOW_SLOTS, wanted, key, &at);
         number = atomic_load_explicit(&node->overflow, memory_order_relaxed);
     }
-    if (slot == NULL) {
-        return false;
+    if (found) {
+        *out_at = at;
     }
-    *out_at = (struct pc_slot_at){.bucket = bucket, .slot = slot, .value = slot_own(slot)};
-    return true;
+    return found;
 }
 
 static uint64_t hash_at(const struct pc_index *index, uint64_t slot)

@@ -45,11 +45,11 @@ struct pc_item {
 
 enum pc_item_bit {
     PC_ITEM_FLAGS = 1 << 8,
-    PC_ITEM_CHUNKED = 1 << 9,
+    PC_ITEM_WIDE_CAS = 1 << 9,
     PC_ITEM_STALE = 1 << 10,
     PC_ITEM_CLAIMED = 1 << 11,
     PC_ITEM_FETCHED = 1 << 12,
-    PC_ITEM_WIDE_CAS = 1 << 13,
+    PC_ITEM_CHUNKED = 1 << 13,
     PC_ITEM_DEAD = 1 << 14, /* in no slot any more; chunks: of no value any more */
 };
 
@@ -105,10 +105,11 @@ static inline uint32_t pc_shape_value_bytes(uint32_t shape)
     return shape >> PC_ITEM_VALUE_SHIFT;
 }
 
-/* Bytes of the optional fields. */
+/* Bytes of the optional fields, which their bits count: 4 for the flags, 8 for a wide cas. */
 static inline uint32_t pc_shape_option_bytes(uint32_t shape)
 {
-    return ((shape & PC_ITEM_FLAGS) != 0 ? 4 : 0) + ((shape & PC_ITEM_WIDE_CAS) != 0 ? 8 : 0);
+    static_assert(PC_ITEM_FLAGS >> 6 == 4 && PC_ITEM_WIDE_CAS >> 6 == 8, "bits that count");
+    return shape >> 6 & 12;
 }
 
 static inline uint32_t pc_shape_item_bytes(uint32_t shape)

@@ -244,10 +244,9 @@ static inline uint32_t born_of(const struct pc_segment *segment)
 }
 
 static inline void slice_view(const struct pc_slice *slice, const struct pc_look *look,
-                              struct pc_value *out_value)
+                              const struct pc_segment *segment, struct pc_value *out_value)
 {
     const uint64_t place = pc_slot_place(look->at.value);
-    const struct pc_segment *segment = segment_of(slice, look);
     const uint32_t shape = look->shape;
     *out_value = (struct pc_value){
         .at = pc_item_value(look->item, shape),
@@ -258,10 +257,12 @@ static inline void slice_view(const struct pc_slice *slice, const struct pc_look
         .expiry = pc_word_own(&look->item->expiry),
         .accessed = born_of(segment) + pc_access_decode(pc_slot_access(look->at.value)),
         .fetched = (shape & PC_ITEM_FETCHED) != 0,
-        .stale = (shape & PC_ITEM_STALE) != 0,
-        .claimed = (shape & PC_ITEM_CLAIMED) != 0,
         .first = place,
     };
+    if (PC_UNLIKELY((shape & (PC_ITEM_STALE | PC_ITEM_CLAIMED)) != 0)) {
+        out_value->stale = (shape & PC_ITEM_STALE) != 0;
+        out_value->claimed = (shape & PC_ITEM_CLAIMED) != 0;
+    }
     if (PC_UNLIKELY((shape & PC_ITEM_CHUNKED) != 0)) {
         const struct pc_chain chain = pc_item_chain(look->item, shape);
         out_value->value_bytes = pc_pair(chain.value_bytes);
@@ -275,7 +276,7 @@ static inline void slice_view(const struct pc_slice *slice, const struct pc_look
 void pc_slice_view(const struct pc_slice *slice, const struct pc_look *look,
                    struct pc_value *out_value)
 {
-    slice_view(slice, look, out_value);
+    slice_view(slice, look, segment_of(slice, look), out_value);
 }
 
 static uint32_t heated(struct pc_slice *slice, uint32_t heat)
@@ -291,10 +292,11 @@ static uint32_t heated(struct pc_slice *slice, uint32_t heat)
 }
 
 /* Only the owner's reads leave traces, in the slot and, once, in the item. */
-static inline void mark_hit(struct pc_slice *slice, const struct pc_look *look, uint32_t now)
+static inline void mark_hit(struct pc_slice *slice, const struct pc_look *look,
+                            const struct pc_segment *segment, uint32_t now)
 {
     const uint64_t slot = look->at.value;
-    const uint32_t born = born_of(segment_of(slice, look));
+    const uint32_t born = born_of(segment);
     const uint32_t access = pc_access_encode(now > born ? now - born : 0);
     const uint64_t kept = slot & ((UINT64_C(1) << PC_SLOT_HEAT_SHIFT) - 1);
     const uint64_t marked = kept |
@@ -323,9 +325,10 @@ bool pc_slice_find(struct pc_slice *slice, const struct pc_key *key, uint32_t no
         }
         return false;
     }
-    slice_view(slice, &found, out_value);
+    const struct pc_segment *segment = segment_of(slice, &found);
+    slice_view(slice, &found, segment, out_value);
     if (how == PC_FIND_HIT) {
-        mark_hit(slice, &found, now);
+        mark_hit(slice, &found, segment, now);
     }
     return true;
 }
@@ -338,7 +341,7 @@ void pc_slice_note(struct pc_slice *slice, uint64_t hash, uint32_t now)
     }
     look.item = pc_pool_at(slice->pool, pc_slot_place(look.at.value));
     look.shape = pc_word_own(&look.item->shape);
-    mark_hit(slice, &look, now);
+    mark_hit(slice, &look, segment_of(slice, &look), now);
 }
 
 void pc_slice_flush(struct pc_slice *slice, uint32_t now)
