@@ -50,31 +50,47 @@ static int linux_connect(const struct pc_kernel *kernel, int fd, const struct so
     return connect(fd, address, bytes) == 0 ? 0 : -errno;
 }
 
-/* The calls of every turn bypass the C library's thread cancellation, whose two locked
- * instructions a call cost more than the wrapper. Sanitizers want to see the library's. */
-#if defined(PC_HOOKS) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define direct_recv(fd, into, bytes, flags)      recv(fd, into, bytes, flags)
-#define direct_send(fd, from, bytes, flags)      send(fd, from, bytes, flags)
-#define direct_sendmsg(fd, message, flags)       sendmsg(fd, message, flags)
-#define direct_epoll_wait(fd, events, count, ms) epoll_wait(fd, events, count, ms)
-#define direct_epoll_pwait2(fd, events, count, timeout)                                            \
-    epoll_pwait2(fd, events, count, timeout, NULL)
-#else
+/* The calls of every turn bypass the C library: its thread cancellation costs two locked
+ * instructions, and errno another page. Sanitizers and hooks want to see the library's. */
+#if defined(__x86_64__) && !defined(PC_HOOKS) && !defined(__SANITIZE_ADDRESS__) &&                 \
+    !defined(__SANITIZE_THREAD__)
+static inline long direct(long number, long a, const void *b, long c, long d, const void *e, long f)
+{
+    register long fourth __asm__("r10") = d;
+    register const void *fifth __asm__("r8") = e;
+    register long sixth __asm__("r9") = f;
+    __asm__ volatile("syscall"
+                     : "+a"(number)
+                     : "D"(a), "S"(b), "d"(c), "r"(fourth), "r"(fifth), "r"(sixth)
+                     : "rcx", "r11", "memory");
+    return number; /* a count, or a negative errno */
+}
 #define direct_recv(fd, into, bytes, flags)                                                        \
-    syscall(SYS_recvfrom, fd, into, bytes, flags, NULL, NULL)
-#define direct_send(fd, from, bytes, flags) syscall(SYS_sendto, fd, from, bytes, flags, NULL, 0)
-#define direct_sendmsg(fd, message, flags)  syscall(SYS_sendmsg, fd, message, flags)
+    direct(SYS_recvfrom, fd, into, (long)(bytes), flags, NULL, 0)
+#define direct_send(fd, from, bytes, flags)                                                        \
+    direct(SYS_sendto, fd, from, (long)(bytes), flags, NULL, 0)
+#define direct_sendmsg(fd, message, flags) direct(SYS_sendmsg, fd, message, flags, 0, NULL, 0)
 #define direct_epoll_wait(fd, events, count, ms)                                                   \
-    (int)syscall(SYS_epoll_pwait, fd, events, count, ms, NULL, 0)
+    direct(SYS_epoll_pwait, fd, events, count, ms, NULL, 0)
 #define direct_epoll_pwait2(fd, events, count, timeout)                                            \
-    (int)syscall(SYS_epoll_pwait2, fd, events, count, timeout, NULL, 0)
+    direct(SYS_epoll_pwait2, fd, events, count, (long)(timeout), NULL, 0)
+#else
+static long result_of(long outcome)
+{
+    return outcome >= 0 ? outcome : -errno;
+}
+#define direct_recv(fd, into, bytes, flags)      result_of(recv(fd, into, bytes, flags))
+#define direct_send(fd, from, bytes, flags)      result_of(send(fd, from, bytes, flags))
+#define direct_sendmsg(fd, message, flags)       result_of(sendmsg(fd, message, flags))
+#define direct_epoll_wait(fd, events, count, ms) result_of(epoll_wait(fd, events, count, ms))
+#define direct_epoll_pwait2(fd, events, count, timeout)                                            \
+    result_of(epoll_pwait2(fd, events, count, timeout, NULL))
 #endif
 
 static ssize_t linux_recv(const struct pc_kernel *kernel, int fd, void *into, size_t bytes,
                           int flags)
 {
-    ssize_t count = direct_recv(fd, into, bytes, flags);
-    return count >= 0 ? count : -errno;
+    return direct_recv(fd, into, bytes, flags);
 }
 
 static ssize_t linux_recvmsg(const struct pc_kernel *kernel, int fd, struct msghdr *message,
@@ -87,15 +103,13 @@ static ssize_t linux_recvmsg(const struct pc_kernel *kernel, int fd, struct msgh
 static ssize_t linux_send(const struct pc_kernel *kernel, int fd, const void *from, size_t bytes,
                           int flags)
 {
-    ssize_t count = direct_send(fd, from, bytes, flags);
-    return count >= 0 ? count : -errno;
+    return direct_send(fd, from, bytes, flags);
 }
 
 static ssize_t linux_sendmsg(const struct pc_kernel *kernel, int fd, const struct msghdr *message,
                              int flags)
 {
-    ssize_t count = direct_sendmsg(fd, message, flags);
-    return count >= 0 ? count : -errno;
+    return direct_sendmsg(fd, message, flags);
 }
 
 static int linux_shutdown(const struct pc_kernel *kernel, int fd, int how)
@@ -195,19 +209,15 @@ static int linux_epoll_wait(const struct pc_kernel *kernel, int epoll_fd,
     /* To look without waiting, and to wait for ever, every kernel has the older call. */
     if (timeout_ns != 0 && timeout_ns != PC_FOREVER) {
         struct timespec timeout = timespec_from_ns(timeout_ns);
-        int count = direct_epoll_pwait2(epoll_fd, events, event_count_max, &timeout);
-        if (count >= 0) {
-            return count;
-        }
+        const long count = direct_epoll_pwait2(epoll_fd, events, event_count_max, &timeout);
         /* Linux before 5.11 says ENOSYS; some container profiles say EPERM to what they do not
          * know, which this call itself never says. */
-        if (errno != ENOSYS && errno != EPERM) {
-            return -errno;
+        if (count != -ENOSYS && count != -EPERM) {
+            return (int)count;
         }
     }
-    int count =
-        direct_epoll_wait(epoll_fd, events, event_count_max, milliseconds_from_ns(timeout_ns));
-    return count >= 0 ? count : -errno;
+    return (int)direct_epoll_wait(epoll_fd, events, event_count_max,
+                                  milliseconds_from_ns(timeout_ns));
 }
 
 static int linux_poll(const struct pc_kernel *kernel, struct pollfd *fds, nfds_t count,
