@@ -121,7 +121,7 @@ static struct pc_block *allocate(uint32_t class_index, size_t bytes)
     return block;
 }
 
-struct pc_block *pc_block_borrow(struct pc_block_pool *pool, size_t bytes)
+inline struct pc_block *pc_block_borrow(struct pc_block_pool *pool, size_t bytes)
 {
     uint32_t class_index = class_for(bytes);
     struct pc_block *block = NULL;
@@ -153,7 +153,7 @@ struct pc_block *pc_block_borrow(struct pc_block_pool *pool, size_t bytes)
     return block;
 }
 
-void pc_block_give_back(struct pc_block_pool *pool, struct pc_block *block)
+inline void pc_block_give_back(struct pc_block_pool *pool, struct pc_block *block)
 {
     PC_ASSERT(block->refs > 0 && block->hold == NULL);
     if (--block->refs > 0) {
@@ -177,6 +177,12 @@ size_t pc_chain_pieces(const struct pc_chain *chain, size_t bytes_max, struct io
 {
     unsigned piece_count = 0;
     size_t offered = 0;
+    struct pc_block *only = chain->head;
+    if (PC_LIKELY(only == chain->tail && only != NULL && chain->bytes <= bytes_max)) {
+        pieces[0] = (struct iovec){(void *)(uintptr_t)(only->at + only->begin), chain->bytes};
+        *out_piece_count = 1;
+        return chain->bytes;
+    }
     for (struct pc_block *block = chain->head;
          block != NULL && piece_count < piece_count_max && offered < bytes_max;
          block = block->next) {
@@ -216,8 +222,8 @@ static void drop_head(struct pc_chain *chain, struct pc_lane *lane, struct pc_bl
     pc_block_give_back(pool, block);
 }
 
-void pc_chain_consume(struct pc_chain *chain, size_t bytes, struct pc_lane *lane,
-                      struct pc_block_pool *pool)
+inline void pc_chain_consume(struct pc_chain *chain, size_t bytes, struct pc_lane *lane,
+                             struct pc_block_pool *pool)
 {
     PC_ASSERT(bytes <= chain->bytes);
     chain->bytes -= bytes;

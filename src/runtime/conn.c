@@ -424,7 +424,7 @@ static bool conn_send(struct pc_conn *conn)
 
 /* ---- A run ---- */
 
-static bool may_read(struct pc_conn *conn)
+static inline bool may_read(struct pc_conn *conn)
 {
     if (!conn->readable) {
         return false;
@@ -452,7 +452,7 @@ static void conn_trouble(struct pc_conn *conn)
 }
 
 /* After the exchange has run: send, then decide what is next. */
-static void conn_finish(struct pc_conn *conn, bool more)
+static inline void conn_finish(struct pc_conn *conn, bool more)
 {
     struct pc_core *core = conn->core;
     struct pc_exchange *exchange = &conn->exchange;
@@ -551,20 +551,12 @@ static bool conn_serve(struct pc_conn *conn, bool *out_more)
     return true;
 }
 
-static void conn_run_sampled(struct pc_conn *conn)
+/* The stage that began at `*since_ns` is over. */
+static void stage_end(struct pc_lane *lane, enum pc_stage stage, uint64_t *since_ns)
 {
-    struct pc_lane *lane = &conn->core->lane;
-    struct pc_counters *counters = lane->counters;
-    uint64_t begun_ns = lane->kernel->clock_ns(lane->kernel);
-    pc_counters_stage(counters, PC_STAGE_WAITING, begun_ns - lane->now_ns);
-    bool more;
-    if (!conn_serve(conn, &more)) {
-        return;
-    }
-    uint64_t served_ns = lane->kernel->clock_ns(lane->kernel);
-    pc_counters_stage(counters, PC_STAGE_SERVICE, served_ns - begun_ns);
-    conn_finish(conn, more);
-    pc_counters_stage(counters, PC_STAGE_SENDING, lane->kernel->clock_ns(lane->kernel) - served_ns);
+    const uint64_t now_ns = lane->kernel->clock_ns(lane->kernel);
+    pc_counters_stage(lane->counters, stage, now_ns - *since_ns);
+    *since_ns = now_ns;
 }
 
 void pc_conn_run(struct pc_conn *conn)
@@ -577,12 +569,21 @@ void pc_conn_run(struct pc_conn *conn)
         }
         return;
     }
-    if (PC_UNLIKELY(pc_counters_sample(conn->core->lane.counters))) {
-        conn_run_sampled(conn);
-        return;
+    struct pc_lane *lane = &conn->core->lane;
+    uint64_t since_ns = lane->now_ns;
+    const bool sampled = pc_counters_sample(lane->counters);
+    if (PC_UNLIKELY(sampled)) {
+        stage_end(lane, PC_STAGE_WAITING, &since_ns);
     }
     bool more;
-    if (conn_serve(conn, &more)) {
-        conn_finish(conn, more);
+    if (!conn_serve(conn, &more)) {
+        return;
+    }
+    if (PC_UNLIKELY(sampled)) {
+        stage_end(lane, PC_STAGE_SERVICE, &since_ns);
+    }
+    conn_finish(conn, more);
+    if (PC_UNLIKELY(sampled)) {
+        stage_end(lane, PC_STAGE_SENDING, &since_ns);
     }
 }

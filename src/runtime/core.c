@@ -202,6 +202,12 @@ static void visit_control(struct pc_core *core, struct pc_control *control)
     }
 }
 
+/* No other core writes letters, could be written to, or borrows. */
+static bool is_alone(const struct pc_core *core)
+{
+    return core->lane.runtime->core_count == 1;
+}
+
 /* Publish what waits in the outboxes, and ring who sleeps; whoever is rung finds nobody here. */
 static void post_all(struct pc_core *core)
 {
@@ -215,9 +221,8 @@ static void post_all(struct pc_core *core)
 
 static void phase_letters(struct pc_core *core)
 {
-    unsigned count = core->lane.runtime->core_count == 1
-                         ? 0
-                         : pc_mailbox_drain(core->mailbox, PC_LETTER_BUDGET, visit_letter, core);
+    unsigned count =
+        is_alone(core) ? 0 : pc_mailbox_drain(core->mailbox, PC_LETTER_BUDGET, visit_letter, core);
     if (count > 0) {
         pc_count_add(&core->lane.counters->letters_received, count);
         core->lane.heavy = true;
@@ -279,8 +284,10 @@ static void phase_steps(struct pc_core *core)
 
 static void phase_post(struct pc_core *core)
 {
-    post_all(core);
-    core->credits_missing = pc_mailbox_waiting(core->mailbox) > 0;
+    if (!is_alone(core)) {
+        post_all(core);
+        core->credits_missing = pc_mailbox_waiting(core->mailbox) > 0;
+    }
     if (PC_UNLIKELY(!pc_list_empty(&core->starved)) && !pc_core_starved(core)) {
         feed_starved(core);
     }
@@ -417,8 +424,7 @@ static bool poll_mailbox(struct pc_core *core, uint64_t limit_ns)
  * doubles when it paid and halves when it did not, so an idle core does not burn its CPU. */
 static bool poll_briefly(struct pc_core *core)
 {
-    const struct pc_runtime *runtime = core->lane.runtime;
-    if (!runtime->spins || runtime->core_count == 1) {
+    if (!core->lane.runtime->spins || is_alone(core)) {
         return false;
     }
     if (pc_places_away(core)) {

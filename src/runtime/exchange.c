@@ -109,7 +109,7 @@ static bool input_move(struct pc_exchange *exchange, struct pc_lane *lane, size_
     return true;
 }
 
-static bool input_start(struct pc_exchange *exchange, struct pc_lane *lane)
+static inline bool input_start(struct pc_exchange *exchange, struct pc_lane *lane)
 {
     struct pc_block *block = lane->landing;
     if (lane->input_alone) {
@@ -150,7 +150,8 @@ static bool input_extend(struct pc_exchange *exchange, struct pc_lane *lane)
     return input_move(exchange, lane, pc_min_size(want, pc_max_size(limit, count + 1)));
 }
 
-uint8_t *pc_exchange_landing(struct pc_exchange *exchange, struct pc_lane *lane, size_t *out_room)
+inline uint8_t *pc_exchange_landing(struct pc_exchange *exchange, struct pc_lane *lane,
+                                    size_t *out_room)
 {
     struct pc_slot *body_slot = exchange->body_slot;
     if (body_slot != NULL && body_slot->body_wanted && body_slot->body_into != NULL &&
@@ -176,7 +177,7 @@ uint8_t *pc_exchange_landing(struct pc_exchange *exchange, struct pc_lane *lane,
     return exchange->input->data + exchange->end;
 }
 
-void pc_exchange_landed(struct pc_exchange *exchange, struct pc_lane *lane, size_t count)
+inline void pc_exchange_landed(struct pc_exchange *exchange, struct pc_lane *lane, size_t count)
 {
     struct pc_slot *body_slot = exchange->body_slot;
     if (exchange->input == NULL) {
@@ -676,7 +677,7 @@ void pc_exchange_fini(struct pc_exchange *exchange, struct pc_lane *lane)
     }
 }
 
-bool pc_exchange_hungry(const struct pc_exchange *exchange)
+inline bool pc_exchange_hungry(const struct pc_exchange *exchange)
 {
     if (exchange->ended || exchange->stopped) {
         return false;

@@ -537,7 +537,7 @@ bool pc_mailbox_has_mail(const struct pc_mailbox *box)
         return true;
     }
     for (unsigned i = 0; i < box->core_count; i++) {
-        if (sender_has_mail(box, i, memory_order_seq_cst)) {
+        if (i != box->index && sender_has_mail(box, i, memory_order_seq_cst)) {
             return true;
         }
     }
