@@ -23,8 +23,15 @@ const char *pc_memcached_reply(enum pc_memcached_reply reply, size_t *out_bytes)
     return replies[reply].text;
 }
 
+/* Few ask for it: not where the others come by. */
+static __attribute__((noinline)) char *put_cas(char *at, uint64_t cas)
+{
+    *at++ = ' ';
+    return at + pc_decimal_write(at, cas);
+}
+
 inline size_t pc_memcached_value_line(char *into, const void *key, size_t key_bytes, uint32_t flags,
-                               uint32_t value_bytes, const uint64_t *cas)
+                                      uint32_t value_bytes, const uint64_t *cas)
 {
     char *at = into;
     memcpy(at, "VALUE ", 6);
@@ -36,8 +43,7 @@ inline size_t pc_memcached_value_line(char *into, const void *key, size_t key_by
     *at++ = ' ';
     at += pc_decimal_write(at, value_bytes);
     if (cas != NULL) {
-        *at++ = ' ';
-        at += pc_decimal_write(at, *cas);
+        at = put_cas(at, *cas);
     }
     memcpy(at, "\r\n", 2);
     return (size_t)(at + 2 - into);

@@ -9,16 +9,28 @@
 /* Two seconds for peers to read what is held, then it is said that memory is short. */
 enum { HOLD_ROUNDS_MAX = 2000, HOLD_PAUSE_NS = 1000000 };
 
+/* The pieces of a value behind the first. */
+static __attribute__((noinline)) uint8_t *print_rest(const struct pc_cache *cache, uint8_t *at,
+                                                     struct pc_value *value)
+{
+    while (value->left_bytes > 0 && pc_value_next(cache->owners->pool, value)) {
+        memcpy(at, value->at, value->piece_bytes);
+        at += value->piece_bytes;
+    }
+    return at;
+}
+
 inline size_t pc_cache_value_print(const struct pc_cache *cache, uint8_t *into, const void *key,
                                    uint32_t key_bytes, struct pc_value *value, bool with_cas)
 {
     uint8_t *at = into;
     at += pc_memcached_value_line((char *)at, key, key_bytes, value->flags,
                                   (uint32_t)value->value_bytes, with_cas ? &value->cas : NULL);
-    do {
-        memcpy(at, value->at, value->piece_bytes);
-        at += value->piece_bytes;
-    } while (PC_UNLIKELY(value->left_bytes > 0) && pc_value_next(cache->owners->pool, value));
+    memcpy(at, value->at, value->piece_bytes);
+    at += value->piece_bytes;
+    if (PC_UNLIKELY(value->left_bytes > 0)) {
+        at = print_rest(cache, at, value);
+    }
     memcpy(at, "\r\n", 2);
     return (size_t)(at + 2 - into);
 }
