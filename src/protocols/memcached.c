@@ -5,6 +5,7 @@
 #include "protocols/decimal.h"
 #include "protocols/memcached_binary.h"
 
+#include <endian.h>
 #include <string.h>
 
 /* What follows the command word; see memcached_verbs.def. */
@@ -502,76 +503,86 @@ static enum pc_memcached_parsed parse_unfinished(const uint8_t *at, size_t count
     return PC_MEMCACHED_MORE;
 }
 
-/* A bit in the top of a byte of the result, if one of eight bytes is a space: where it is, the
- * difference is zero, and one less borrows. */
-static uint64_t spaces_of(const uint8_t *at)
+/* ---- Plain lines ---- */
+
+/* Eight bytes, the first of them lowest. */
+static inline uint64_t word_load(const uint8_t *at)
 {
-    const uint64_t ones = UINT64_C(0x0101010101010101);
     uint64_t word;
     memcpy(&word, at, sizeof(word));
-    word ^= ones * ' ';
-    return (word - ones) & ~word & (ones << 7);
+    return le64toh(word);
 }
 
-/* Keys are short: eight bytes at a time, the last eight again where they overlap. */
-static bool has_space(const uint8_t *at, uint32_t count)
+/* The number of the first byte below 0x21; 8: none. The top bit of a byte is set in `low` if the
+ * byte is less; of those above the first such byte it says nothing. */
+static inline uint32_t word_low(uint64_t word)
 {
-    if (PC_UNLIKELY(count < 8)) {
-        return memchr(at, ' ', count) != NULL;
-    }
-    uint64_t found = spaces_of(at + count - 8);
-    for (uint32_t i = 0; i + 8 < count; i += 8) {
-        found |= spaces_of(at + i);
-    }
-    return found != 0;
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t low = (word - ones * 0x21) & ~word & (ones << 7);
+    return low != 0 ? (uint32_t)__builtin_ctzll(low) / 8 : 8;
 }
 
-/* `get` and one key, the line most servers live from: its end is known, so two compares do. */
-static bool parse_get_fast(const uint8_t *at, uint32_t end, struct pc_memcached_request *out)
+/* Where the word that begins at `i` ends: at a space or a control character, or at `limit`, which
+ * is 8 or more. The last bytes are looked at in eight that end there. */
+static inline uint32_t word_end(const uint8_t *at, uint32_t i, uint32_t limit)
 {
-    const uint32_t key_bytes = end - 4;
-    if (end < 5 || key_bytes > PC_MEMCACHED_KEY_BYTES_MAX || memcmp(at, "get ", 4) != 0) {
-        return false;
+    for (; i + 8 <= limit; i += 8) {
+        const uint32_t low = word_low(word_load(at + i));
+        if (low < 8) {
+            return i + low;
+        }
     }
-    if (has_space(at + 4, key_bytes)) {
-        return false;
+    return i == limit ? i : i + word_low(word_load(at + limit - 8) >> (8 * (i + 8 - limit)));
+}
+
+/* Behind the line end at `i`; 0: there is none. */
+static size_t behind_line(const uint8_t *at, uint32_t i, size_t count)
+{
+    if (PC_LIKELY(i + 1 < count && at[i] == '\r' && at[i + 1] == '\n')) {
+        return i + 2;
+    }
+    return i < count && at[i] == '\n' ? i + 1 : 0;
+}
+
+#define LETTER(letter) (UINT32_C(1) << ((letter) - 'a'))
+
+/* `get` and one key. */
+static size_t parse_get(const uint8_t *at, size_t count, struct pc_memcached_request *out)
+{
+    const uint32_t limit = (uint32_t)pc_min_size(count, 4 + PC_MEMCACHED_KEY_BYTES_MAX);
+    const uint32_t end = word_end(at, 4, limit);
+    const size_t bytes = behind_line(at, end, count);
+    if (PC_UNLIKELY(bytes == 0 || end == 4)) {
+        return 0;
     }
     *out = (struct pc_memcached_request){.verb = PC_MEMCACHED_GET,
                                          .begins_line = true,
                                          .ends_line = true,
                                          .plain = true,
                                          .key_count = 1,
-                                         .key_bytes = (uint8_t)key_bytes,
+                                         .key_bytes = (uint8_t)(end - 4),
                                          .key_at = 4};
-    return true;
+    return bytes;
 }
 
-#define LETTER(letter) (UINT32_C(1) << ((letter) - 'a'))
-
-/* `mg`, a key and flags that do nothing but tell of the item, each once and one space before it:
- * what a meta client asks for most, recognised without cutting the line into words. */
-static bool parse_mg_fast(const uint8_t *at, uint32_t end, struct pc_memcached_request *out)
+/* `mg`, a key and flags that do nothing but tell of the item, each once and one space before it. */
+static size_t parse_mg(const uint8_t *at, size_t count, struct pc_memcached_request *out)
 {
     static const uint32_t plain =
         LETTER('c') | LETTER('f') | LETTER('k') | LETTER('s') | LETTER('t') | LETTER('v');
-    if (end < 4 || memcmp(at, "mg ", 3) != 0) {
-        return false;
-    }
-    const uint8_t *space = memchr(at + 3, ' ', end - 3);
-    const uint32_t key_end = space != NULL ? (uint32_t)(space - at) : end;
-    if (key_end == 3 || key_end - 3 > PC_MEMCACHED_KEY_BYTES_MAX) {
-        return false;
-    }
-    uint32_t seen = 0, i = key_end;
-    for (; i + 1 < end; i += 2) {
-        const uint32_t index = (uint32_t)at[i + 1] - 'a';
-        if (at[i] != ' ' || index >= 26 || ((plain & ~seen) >> index & 1) == 0) {
-            return false;
+    const uint32_t limit = (uint32_t)pc_min_size(count, 3 + PC_MEMCACHED_KEY_BYTES_MAX);
+    const uint32_t key_end = word_end(at, 3, limit);
+    uint32_t seen = 0, end = key_end;
+    for (; end + 1 < count && at[end] == ' '; end += 2) {
+        const uint32_t index = (uint32_t)at[end + 1] - 'a';
+        if (index >= 26 || ((plain & ~seen) >> index & 1) == 0) {
+            return 0;
         }
         seen |= UINT32_C(1) << index;
     }
-    if (i != end) {
-        return false;
+    const size_t bytes = behind_line(at, end, count);
+    if (PC_UNLIKELY(bytes == 0 || key_end == 3)) {
+        return 0;
     }
     *out = (struct pc_memcached_request){.verb = PC_MEMCACHED_MG,
                                          .plain = true,
@@ -581,7 +592,20 @@ static bool parse_mg_fast(const uint8_t *at, uint32_t end, struct pc_memcached_r
                                          .key_at = 3,
                                          .words_at = 2,
                                          .words_bytes = end - 2};
-    return true;
+    return bytes;
+}
+
+/* The lines most servers live from, recognised in one pass and without cutting them into words.
+ * Returns their bytes; 0: it is another line, or not whole. */
+static inline size_t parse_plain(const uint8_t *at, size_t count, struct pc_memcached_request *out)
+{
+    if (PC_UNLIKELY(count < 8)) {
+        return 0;
+    }
+    if (memcmp(at, "get ", 4) == 0) {
+        return parse_get(at, count, out);
+    }
+    return memcmp(at, "mg ", 3) == 0 ? parse_mg(at, count, out) : 0;
 }
 
 enum pc_memcached_parsed pc_memcached_parse(struct pc_memcached_line line, const uint8_t *at,
@@ -590,6 +614,12 @@ enum pc_memcached_parsed pc_memcached_parse(struct pc_memcached_line line, const
 {
     if (PC_UNLIKELY(line.verb != 0)) {
         return continue_keys(line, at, count, out, out_line, out_bytes);
+    }
+    const size_t plain_bytes = parse_plain(at, count, out);
+    if (PC_LIKELY(plain_bytes != 0)) {
+        *out_line = (struct pc_memcached_line){0};
+        *out_bytes = plain_bytes;
+        return PC_MEMCACHED_DONE;
     }
     if (PC_UNLIKELY(count > 0 && at[0] == PC_MEMCACHED_BINARY_MAGIC)) {
         *out_line = line;
@@ -603,10 +633,6 @@ enum pc_memcached_parsed pc_memcached_parse(struct pc_memcached_line line, const
     const size_t line_bytes = (size_t)(feed - at) + 1;
     const uint32_t end = text_end(at, line_bytes - 1);
     *out_line = (struct pc_memcached_line){0};
-    if (PC_LIKELY(parse_get_fast(at, end, out) || parse_mg_fast(at, end, out))) {
-        *out_bytes = line_bytes;
-        return PC_MEMCACHED_DONE;
-    }
     const uint8_t *space = memchr(at, ' ', end);
     const uint32_t word_bytes = space != NULL ? (uint32_t)(space - at) : end;
     const enum pc_memcached_verb verb = find_verb(at, word_bytes);

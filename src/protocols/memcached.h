@@ -6,7 +6,7 @@
  * Memory   None of its own. Results are offsets into the bytes parsed, so those may move meanwhile.
  * Limits   See the constants: a line, a window of keys, a value taken along with its line.
  * Order    Any cut of the same bytes gives the same replies.
- * Cost     Two memchr and a few compares for a get of one key.
+ * Cost     One pass over the key and a few compares for a get of one key.
  * Source   memcached's doc/protocol.txt; where 1.6.18 and later ones differ, as the later ones.
  *
  * A get line has no end that memory could wait for, so it is served in windows: each parse takes
