@@ -90,6 +90,11 @@ void pc_request_deaf(struct pc_request *request)
     struct pc_exchange *exchange = pc_slot_of(request)->exchange;
     PC_ASSERT(exchange->body_slot == NULL);
     exchange->swallow = UINT64_MAX;
+    if (!exchange->mute) {
+        /* What was parsed ahead and could not be a request is thrown away like the rest. */
+        exchange->stopped = exchange->oversize = false;
+        exchange->trouble = NULL;
+    }
 }
 
 bool pc_request_over(const struct pc_request *request)
