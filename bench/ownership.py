@@ -68,8 +68,16 @@ class Arm:
         with open(self.path, "wb") as out:
             self.server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT,
                                            preexec_fn=lambda: os.sched_setaffinity(0, server_cpus))
-        self.wait_for("\nstop", command)
-        self.text = open(self.path, encoding="utf-8", errors="replace")
+        self.client = None
+        try:
+            self.wait_for("\nstop", command)
+            self.text = open(self.path, encoding="utf-8", errors="replace")
+            self.connect(options, client_cpus)
+        except BaseException:
+            self.close()
+            raise
+
+    def connect(self, options, client_cpus):
         self.client = subprocess.Popen(
             [pairs.find_program(options.build, "paced"), "--port", str(self.port), "--cpus",
              ",".join(str(cpu) for cpu in client_cpus), "--connections",
@@ -145,10 +153,11 @@ class Arm:
         return row
 
     def close(self):
-        self.client.stdin.close()
-        self.client.wait(10)
-        self.client.stdout.close()
-        self.text.close()
+        if self.client:
+            self.client.stdin.close()
+            self.client.wait(10)
+            self.client.stdout.close()
+            self.text.close()
         self.server.send_signal(signal.SIGTERM)
         try:
             self.server.wait(10)
