@@ -224,7 +224,7 @@ static void histories_are_long(void **state)
 /* Large values that nobody reads drive out what is read: what is gone is gone. */
 static void visit_tiny(const struct pc_combination *next)
 {
-    const uint64_t count = pc_test_scale(0, 200);
+    const uint64_t count = pc_test_scale(0, 50);
     combination = *next;
     if (count == 0 && next->core_count != 2) {
         return; /* these worlds take long */

@@ -28,7 +28,7 @@ struct config {
 /* What was tried last from a configuration, and what of it comes next. */
 struct frame {
     bool any;
-    uint64_t answered;
+    uint64_t turn;
     unsigned client, branch;
 };
 
@@ -255,25 +255,36 @@ static void enter(struct search *search, struct config *config)
     search->frames[search->depth++] = (struct frame){0};
 }
 
-/* The client to try next: those whose calls were answered first come first, since what was never
- * answered may also wait, or never have happened. NOBODY: all were tried. */
+/* When the next call of a client is tried: first those that were told what the item is now, since
+ * it may never be that again; then those that were answered first, since what was never answered
+ * may also wait, or never have happened. */
+static uint64_t turn_of(const struct pc_linear *history, const struct config *config,
+                        const struct pc_linear_row *head, unsigned client)
+{
+    struct pc_item_state next;
+    const bool fits = head->item.tells_value && config->state.value != PC_ITEM_ABSENT &&
+                      branch(history, config, client, &head->item, 0, &next);
+    return head->until >> 1 | (fits ? 0 : UINT64_C(1) << 63);
+}
+
+/* NOBODY: all were tried. */
 static unsigned next_client(const struct search *search, const struct config *config,
-                            const struct frame *frame)
+                            const struct frame *frame, uint64_t *out_turn)
 {
     const struct pc_linear *history = search->history;
     const uint64_t latest = latest_asked(history, config);
-    uint64_t best_answered = PC_LINEAR_NEVER;
     unsigned best = NOBODY;
     for (unsigned i = 0; i < history->client_count; i++) {
         const struct pc_linear_row *head = head_of(history, config, i);
         if (head == NULL || head->from > latest || !may_happen(search, head, i)) {
             continue;
         }
-        const bool tried = frame->any && (head->until < frame->answered ||
-                                          (head->until == frame->answered && i <= frame->client));
-        if (!tried && (best == NOBODY || head->until < best_answered)) {
+        const uint64_t turn = turn_of(history, config, head, i);
+        const bool tried =
+            frame->any && (turn < frame->turn || (turn == frame->turn && i <= frame->client));
+        if (!tried && (best == NOBODY || turn < *out_turn)) {
             best = i;
-            best_answered = head->until;
+            *out_turn = turn;
         }
     }
     return best;
@@ -288,12 +299,12 @@ static bool step(struct search *search)
     struct config *next = config_at(search, search->depth);
     for (;;) {
         if (!frame->any || frame->branch == 1) {
-            const unsigned client = next_client(search, config, frame);
+            uint64_t turn = 0;
+            const unsigned client = next_client(search, config, frame, &turn);
             if (client == NOBODY) {
                 return false;
             }
-            *frame = (struct frame){
-                .any = true, .answered = head_of(history, config, client)->until, .client = client};
+            *frame = (struct frame){.any = true, .turn = turn, .client = client};
         } else {
             frame->branch = 1;
         }
