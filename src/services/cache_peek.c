@@ -8,8 +8,9 @@
  * reservation, slices that this connection still waits for.
  *
  * Order    A peek that begins while no call of the connection to the slice is unanswered has seen
- *          the effects of all of them (rule 3). What a delayed flush has made due is the owner's to
- *          take away, so the owner is asked until it has.
+ *          the effects of all of them (rule 3). The clock is read before the item is: if it went on
+ *          meanwhile, what meta tells of a life is left to the owner. What a delayed flush has made
+ *          due is the owner's to take away, so the owner is asked until it has.
  */
 #include "services/cache_parts.h"
 

@@ -4,8 +4,8 @@
  *
  * Goal    What concurrent clients are told of one key could have been told to one after the other,
  *         in every ownership mode, lending or not, on 1, 2 and 4 cores, whatever the schedule and
- *         the machine's moods. A stale read, a torn one, a write out of turn and a lost update,
- *         planted, are found.
+ *         the machine's moods; what is evicted does not come back. A stale read, a torn one, a life
+ *         told too long, a write out of turn and a lost update, planted, are found.
  * Method  A world a seed (world.h) with plays as clients (linear_play.h), about 1000 requests a
  *         history. Stamps count what the clients send and read, in the order in which it happens.
  *         Fibers switch at every PC_POINT, inside the store too. PC_SEED=n repeats history n in
