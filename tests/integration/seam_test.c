@@ -79,7 +79,9 @@ static void tally_is_complete(const struct pc_test_tally *tally, const struct wo
     }
     assert_true(tally->calls_done > 0);
     assert_true(tally->holds_taken > 0 && tally->copies > 0 && tally->reserves > 0);
-    assert_true(tally->reserves_across > 0 && tally->extras > 0 && tally->bodies_cut > 0);
+    assert_true(tally->reserves_across > 0 && tally->extras > 0);
+    /* One in 10 000 requests: a small world may have none. */
+    assert_true(tally->bodies_cut > 0 || world->request_count < 100000);
     assert_int_equal(tally->refused, 0);
     assert_int_equal(tally->places_opened, world->place_count);
     assert_int_equal(tally->places_closed, world->place_count);
