@@ -274,10 +274,11 @@ enum pc_serve pc_cache_insist(struct pc_cache_op *op, pc_cache_run_fn *run, stru
 /* The second at which something of this exptime is gone: 0 never, 1 at once. */
 uint32_t pc_cache_expiry(int32_t exptime, struct pc_lane *lane);
 
-/* Seconds left until it; -1: it does not end. */
+/* Seconds left until it; -1: it does not end. An answer may come after it: then 0. */
 static inline int64_t pc_cache_ttl(uint32_t expiry, uint32_t now)
 {
-    return expiry == 0 ? -1 : (int64_t)expiry - (int64_t)now;
+    const int64_t left = expiry > now ? (int64_t)expiry - (int64_t)now : 0;
+    return expiry == 0 ? -1 : left;
 }
 
 /* Write a text, or a name and a number, at `at`; return its end. */
