@@ -58,6 +58,11 @@ static void run_commit(struct pc_cache_op *op, unsigned place, struct pc_lane *t
     }
     pc_cache_store_fit(slice, &key, &store, now);
     op->status = (uint8_t)pc_slice_commit(slice, &key, &store, now, &body->reservation, &cas);
+    const bool later = op->status == PC_SLICE_LATER;
+    pc_cache_store_settle(op, slice, &key, &store, now);
+    if (later && op->status != PC_SLICE_LATER) {
+        pc_slice_abort(slice, &body->reservation);
+    }
     pc_cache_store_note(op, place, cas, now);
 }
 
@@ -165,13 +170,7 @@ enum pc_serve pc_cache_serve_body(struct pc_cache_op *op, struct pc_lane *lane)
         return check_tail(op, lane);
     case STAGE_COMMITTED:
         served = pc_cache_insist(op, run_commit, lane);
-        if (served != PC_SERVED) {
-            return served;
-        }
-        if (op->status == PC_SLICE_LATER) {
-            return abort_with(op, PC_MEMCACHED_SAY_NO_MEMORY, lane);
-        }
-        return pc_cache_store_say(op);
+        return served != PC_SERVED ? served : pc_cache_store_say(op);
     default:
         return pc_cache_say(op, ((const struct body *)op->extra)->abort_reply);
     }

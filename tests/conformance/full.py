@@ -4,6 +4,8 @@
 
 Goal: what is said of stores that find no room, what becomes of the old value, and that neither evicts. Method: the
 same plays at both servers, each filled with values of one size until it refuses; what the plays say is compared.
+memcached has its room once it has read the line of a store. Here memory can fill up while the value still comes: what
+becomes of the old value then is asked here alone.
 """
 import os
 import sys
@@ -82,8 +84,31 @@ def said_by(address, size):
     return said
 
 
+def refused_late(address):
+    """What is said of a value whose room for the last piece others took, and whether the old value is still there."""
+    slow, others = Server(address, 50000), Server(address, 20000)
+    key = b"k" * 250
+    slow.ask(b"set %s 0 0 3" % key, b"old")
+    slow.connection.send(b"set %s 0 0 %d\r\n" % (key, 2 * len(slow.value)) + slow.value)
+    while int(others.stat(b"bytes_read")) < len(slow.value):
+        pass  # its room is there before so much of it is read
+    while len(others.value) > 1:
+        stored = others.end
+        for number in range(100):
+            others.end += others.store(b"set", b"%d:%d" % (len(others.value), stored + number)) == b"STORED"
+        if others.end == stored:
+            others.value = others.value[: len(others.value) // 4]
+    slow.connection.send(slow.value + b"\r\n")
+    return slow.connection.line(), others.present(key)
+
+
 def main():
     troubles = 0
+    with CacheProcess(*FLAGS, "--cores", "1") as cache:
+        said, stale = refused_late(cache.address)
+    if b"out of memory" not in said or stale:
+        troubles += 1
+        print(f"refused late: {said}, and the old value is {'there' if stale else 'gone'}")
     for size in SIZES:
         with play.reference_server(*FLAGS) as address:
             if address is None:
