@@ -134,7 +134,7 @@ static bool receive(struct thread_conn *conn)
     struct pc_lane *lane = &conn->lane;
     struct pc_exchange *exchange = &conn->exchange;
     size_t room;
-    uint8_t *into = pc_exchange_landing(exchange, lane, &room);
+    uint8_t *into = pc_input_landing(exchange, lane, &room);
     if (into == NULL) {
         pc_count(&lane->counters->memory_refusals);
         conn->why = PC_CLOSE_ERROR;
@@ -148,7 +148,7 @@ static bool receive(struct thread_conn *conn)
     }
     pc_count(&lane->counters->receives);
     pc_lane_tick(lane);
-    pc_exchange_landed(exchange, lane, count > 0 ? (size_t)count : 0);
+    pc_input_landed(exchange, lane, count > 0 ? (size_t)count : 0);
     if (count > 0) {
         pc_count_add(&lane->counters->bytes_in, (uint64_t)count);
     } else if (count == 0) {

@@ -353,7 +353,7 @@ static bool conn_receive(struct pc_conn *conn)
     struct pc_core *core = conn->core;
     struct pc_counters *counters = core->lane.counters;
     size_t room;
-    uint8_t *into = pc_exchange_landing(&conn->exchange, &core->lane, &room);
+    uint8_t *into = pc_input_landing(&conn->exchange, &core->lane, &room);
     if (into == NULL) {
         pc_count(&counters->memory_refusals);
         pc_conn_cut(conn, PC_CLOSE_ERROR);
@@ -362,7 +362,7 @@ static bool conn_receive(struct pc_conn *conn)
     room = pc_min_size(room, PC_RUN_BYTES_MAX);
     ssize_t count = core->poller->ops->receive(core->poller, conn->fd, conn->handle, into, room);
     pc_count(&counters->receives);
-    pc_exchange_landed(&conn->exchange, &core->lane, count > 0 ? (size_t)count : 0);
+    pc_input_landed(&conn->exchange, &core->lane, count > 0 ? (size_t)count : 0);
     if (count > 0) {
         pc_count_add(&counters->bytes_in, (uint64_t)count);
         conn->active_ns = core->lane.now_ns;

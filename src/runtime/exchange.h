@@ -100,10 +100,15 @@ void pc_exchange_init(struct pc_exchange *exchange, struct pc_lane *lane);
 void pc_exchange_fini(struct pc_exchange *exchange, struct pc_lane *lane);
 
 /* Where the next received bytes go, *out_room of them at most. NULL: no memory.  Core: owner. */
-uint8_t *pc_exchange_landing(struct pc_exchange *exchange, struct pc_lane *lane, size_t *out_room);
+uint8_t *pc_input_landing(struct pc_exchange *exchange, struct pc_lane *lane, size_t *out_room);
 
 /* `count` bytes have been received there; 0 gives an unused landing back. */
-void pc_exchange_landed(struct pc_exchange *exchange, struct pc_lane *lane, size_t count);
+void pc_input_landed(struct pc_exchange *exchange, struct pc_lane *lane, size_t count);
+
+/* Settle, after a run: a quiet connection keeps only the bytes of a begun request, in a block of
+ * their size. Drop: not even those.  Core: owner. */
+void pc_input_settle(struct pc_exchange *exchange, struct pc_lane *lane);
+void pc_input_drop(struct pc_exchange *exchange, struct pc_lane *lane);
 
 /* Parse and serve what can be.  Core: owner, which `lane` is from now on. */
 enum pc_run pc_exchange_run(struct pc_exchange *exchange, struct pc_lane *lane);

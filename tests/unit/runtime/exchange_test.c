@@ -241,7 +241,7 @@ static void receive(struct world *world, const void *bytes, size_t count)
     const uint8_t *from = bytes;
     while (count > 0) {
         size_t room;
-        uint8_t *into = pc_exchange_landing(world->exchange, &world->core.lane, &room);
+        uint8_t *into = pc_input_landing(world->exchange, &world->core.lane, &room);
         assert_non_null(into);
         if (room == 0) {
             (void)run(world); /* the body it was for is whole */
@@ -249,7 +249,7 @@ static void receive(struct world *world, const void *bytes, size_t count)
         }
         room = room < count ? room : count;
         memcpy(into, from, room);
-        pc_exchange_landed(world->exchange, &world->core.lane, room);
+        pc_input_landed(world->exchange, &world->core.lane, room);
         from += room;
         count -= room;
     }
