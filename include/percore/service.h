@@ -250,9 +250,9 @@ void pc_request_body(struct pc_request *, void *into, size_t count);
  * have had theirs; at once when the peer has sent its last byte or is gone. What the peer sends
  * meanwhile waits. */
 void pc_request_pause(struct pc_request *, uint64_t ns);
-/* No later request will be served, and what the peer sends is thrown away: this one ends with
- * PC_HANG_UP. */
-void pc_request_deaf(struct pc_request *);
+/* Once, of a request without a body: no later one will be served, and what the peer sends is thrown
+ * away. It ends with PC_HANG_UP. */
+void pc_request_ignore_rest(struct pc_request *);
 /* Nobody waits for more of this reply: the peer has sent its last byte, or a drain has begun. */
 bool pc_request_over(const struct pc_request *);
 /* Nobody can read it: the peer is gone. */

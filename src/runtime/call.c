@@ -85,10 +85,11 @@ void pc_request_pause(struct pc_request *request, uint64_t ns)
     slot->exchange->pause_count++;
 }
 
-void pc_request_deaf(struct pc_request *request)
+void pc_request_ignore_rest(struct pc_request *request)
 {
     struct pc_exchange *exchange = pc_slot_of(request)->exchange;
-    PC_ASSERT(exchange->body_slot == NULL);
+    PC_ASSERT(exchange->body_slot != pc_slot_of(request));
+    exchange->body_slot = NULL; /* of a request parsed behind, which will not be served */
     exchange->swallow = UINT64_MAX;
     if (!exchange->mute) {
         /* What was parsed ahead and could not be a request is thrown away like the rest. */

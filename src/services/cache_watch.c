@@ -374,6 +374,6 @@ enum pc_serve pc_cache_serve_watch(struct pc_cache_op *op, struct pc_lane *lane)
         return leave(op);
     }
     op->stage = STAGE_WATCH;
-    pc_request_deaf(op->request);
+    pc_request_ignore_rest(op->request);
     return say(op);
 }

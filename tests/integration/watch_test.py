@@ -402,7 +402,8 @@ class Watch(unittest.TestCase):
         for watcher in watchers[10:]:
             watcher.send(b"get behind\r\nquit\r\n" + 20000 * b"x")  # thrown away
             watcher.socket.close()
-        for behind in (b"get behind\r\n", 20000 * b"x"):  # the latter is no request
+        # A request, none, one whose body is still to come.
+        for behind in (b"get behind\r\n", 20000 * b"x", b"set k 0 0 20000\r\n" + 100 * b"x"):
             pipelined = self.client(cache)
             pipelined.send(b"watch\r\n" + behind)
             self.assertEqual(pipelined.line(), b"OK")
