@@ -224,7 +224,7 @@ static bool hear(struct worker *worker, uint64_t wait_ns)
     for (int i = 0; i < count; i++) {
         struct connection *connection = events[i].data.ptr;
         const ssize_t got = recv(connection->fd, worker->receive, RECEIVE_BYTES, MSG_DONTWAIT);
-        if (got <= 0 && errno != EAGAIN) {
+        if (got == 0 || (got < 0 && errno != EAGAIN)) {
             die("receive: %s", got == 0 ? "closed by the server" : strerror(errno));
         }
         check(worker, connection, worker->receive, got > 0 ? (size_t)got : 0);
@@ -422,7 +422,7 @@ static void connection_open(struct client *client, unsigned index)
                                .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t bytes = sizeof(name);
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = connection};
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
     if (connection == NULL || fd < 0 || connect(fd, (struct sockaddr *)&name, bytes) != 0 ||
         getsockname(fd, (struct sockaddr *)&name, &bytes) != 0 ||
         epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
