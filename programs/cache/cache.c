@@ -234,13 +234,13 @@ static int make_auth(const struct settings *settings, struct parts *parts)
     return PC_EXIT_FINE;
 }
 
-/* How many reserved pages are free; -1: nobody can tell. */
+/* How many reserved pages of 2 MiB are free; 0 where the system has none. */
 static long reserved_pages_free(void)
 {
-    long count = -1;
+    long count = 0;
     FILE *file = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "re");
     if (file != NULL) {
-        count = fscanf(file, "%ld", &count) == 1 ? count : -1;
+        count = fscanf(file, "%ld", &count) == 1 ? count : 0;
         fclose(file);
     }
     return count;

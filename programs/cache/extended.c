@@ -11,11 +11,11 @@
 
 enum { WORD_BYTES_MAX = 256 };
 
-#define NO_DISK    "there is no disk behind the cache; use a larger -m"
-#define NO_TLS     "use a TLS proxy in front, such as stunnel"
-#define NO_CLASSES "there are no slab classes"
-#define NO_WATCH   "there is no watch"
-#define NO_BUFFERS "buffers are bounded and part of -m"
+#define NO_DISK     "there is no disk behind the cache; use a larger -m"
+#define NO_TLS      "use a TLS proxy in front, such as stunnel"
+#define NO_CLASSES  "there are no slab classes"
+#define FIXED_LINES "256 KiB are kept, for each watcher and on each core"
+#define NO_BUFFERS  "buffers are bounded and part of -m"
 
 enum kind {
     NUMBER,
@@ -25,9 +25,9 @@ enum kind {
     OFF,
     SECONDS,
     SAME,
-    VAIN,
-    VAIN_NUMBER,
-    VAIN_TEXT,
+    IGNORED,
+    IGNORED_NUMBER,
+    IGNORED_TEXT,
     REFUSED,
 };
 
@@ -59,7 +59,7 @@ static const struct row *row_of(const char *name)
 static bool takes_value(const struct row *row)
 {
     return row->kind == NUMBER || row->kind == FACTOR || row->kind == TEMPORARY ||
-           row->kind == SECONDS || row->kind == VAIN_NUMBER || row->kind == VAIN_TEXT;
+           row->kind == SECONDS || row->kind == IGNORED_NUMBER || row->kind == IGNORED_TEXT;
 }
 
 static void say_unknown(const char *program, const char *name)
@@ -93,13 +93,13 @@ static bool read_number(const struct row *row, const char *text, uint64_t *out)
 static bool check_value(const char *program, const struct row *row, const char *text, uint64_t *out)
 {
     *out = 0;
-    if (row->kind == VAIN_TEXT ? text != NULL : read_number(row, text, out)) {
+    if (row->kind == IGNORED_TEXT ? text != NULL : read_number(row, text, out)) {
         return true;
     }
     const double unit = row->kind == FACTOR ? 100 : 1;
     fprintf(stderr, "%s: bad value '%s' for --extended %s (legal: ", program,
             text != NULL ? text : "", row->name);
-    if (row->kind == VAIN_TEXT) {
+    if (row->kind == IGNORED_TEXT) {
         fprintf(stderr, "text)\n");
     } else {
         fprintf(stderr, "a number, %.10g to %.10g)\n", (double)row->least / unit,
@@ -134,9 +134,9 @@ static bool take(const char *program, const struct row *row, const char *text,
         return true;
     case SAME:
         return true;
-    case VAIN:
-    case VAIN_NUMBER:
-    case VAIN_TEXT:
+    case IGNORED:
+    case IGNORED_NUMBER:
+    case IGNORED_TEXT:
         fprintf(stderr, "%s: --extended %s is without effect: %s\n", program, row->name, row->why);
         return true;
     case REFUSED:
