@@ -253,11 +253,11 @@ class Servers(unittest.TestCase):
 
     def test_large_values_and_multi_gets(self):
         with memcached() as (url, _):
-            code, counts = result(url, *QUICK, "--rate", "300", "--keys", "50", "--value-bytes",
-                                  "300000", "--mix", "mget=1,set=1", "--multi-get", "20")
+            code, counts = result(url, *QUICK, "--rate", "100", "--keys", "50", "--value-bytes",
+                                  "300000", "--mix", "mget=1,set=1", "--multi-get", "8")
             self.assertEqual(code, FINE, counts["trouble"])
             self.check_counts(counts)
-            self.assertGreater(counts["bytes_received"], 20 * 300000)
+            self.assertGreater(counts["bytes_received"], 8 * 300000)
 
     def test_presets_all_run(self):
         names = re.findall(r"^  ([a-z0-9-]+) +\S.*$",
