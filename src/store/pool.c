@@ -36,10 +36,7 @@ static void unmap_system(void *ctx, void *at, size_t bytes)
 static void release_system(void *ctx, void *at, size_t bytes)
 {
     (void)ctx;
-    if (madvise(at, bytes, MADV_DONTNEED) != 0) {
-        /* Locked. If that is refused too the memory stays resident, no more. */
-        (void)madvise(at, bytes, MADV_DONTNEED_LOCKED);
-    }
+    (void)madvise(at, bytes, MADV_DONTNEED); /* refused: the memory stays resident */
 }
 
 static const struct pc_memory system_memory = {

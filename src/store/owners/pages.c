@@ -5,6 +5,7 @@
 
 #include <linux/mman.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { PROTECTION = PROT_READ | PROT_WRITE, FLAGS = MAP_PRIVATE | MAP_ANONYMOUS };
 
@@ -13,9 +14,9 @@ static struct pc_pages *pages_of(void *ctx)
     return ctx;
 }
 
-static uint64_t whole_pages(uint64_t bytes)
+static uint64_t whole_pages(uint64_t bytes, uint64_t page_bytes)
 {
-    return (bytes + PC_PAGE_HUGE_BYTES - 1) / PC_PAGE_HUGE_BYTES * PC_PAGE_HUGE_BYTES;
+    return (bytes + page_bytes - 1) / page_bytes * page_bytes;
 }
 
 /* Advice that is refused changes nothing but how large pages are. */
@@ -35,6 +36,7 @@ static void *map_plain(const struct pc_pages *pages, size_t bytes)
 /* At the start of a large page: what lies in front and behind goes back. */
 static void *map_aligned(const struct pc_pages *pages, size_t bytes)
 {
+    bytes = whole_pages(bytes, (uint64_t)sysconf(_SC_PAGESIZE)); /* munmap wants whole pages */
     uint8_t *const from = map_plain(pages, bytes + PC_PAGE_HUGE_BYTES);
     if (from == NULL) {
         return NULL;
@@ -43,10 +45,7 @@ static void *map_aligned(const struct pc_pages *pages, size_t bytes)
     if (front != 0) {
         (void)pages->kernel->munmap(pages->kernel, from, front);
     }
-    if (front != PC_PAGE_HUGE_BYTES) {
-        (void)pages->kernel->munmap(pages->kernel, from + front + bytes,
-                                    PC_PAGE_HUGE_BYTES - front);
-    }
+    (void)pages->kernel->munmap(pages->kernel, from + front + bytes, PC_PAGE_HUGE_BYTES - front);
     return from + front;
 }
 
@@ -73,7 +72,7 @@ static void *map_segments(void *ctx, size_t bytes)
     struct pc_pages *pages = pages_of(ctx);
     void *at = NULL;
     if (pages->mode == PC_PAGES_ON) {
-        bytes = whole_pages(bytes);
+        bytes = whole_pages(bytes, PC_PAGE_HUGE_BYTES);
         if (pages->kernel->mmap(pages->kernel, bytes, PROTECTION,
                                 FLAGS | MAP_HUGETLB | MAP_HUGE_2MB, &at) != 0) {
             return NULL;
@@ -114,7 +113,8 @@ static void release(void *ctx, void *at, size_t bytes)
         stay_small(pages, at, bytes);
     }
     if (pages->kernel->madvise(pages->kernel, at, bytes, MADV_DONTNEED) != 0) {
-        /* Locked. If that is refused too the memory stays resident, no more. */
+        /* Locked, or a part of a reserved page. If that is refused too the memory stays
+         * resident. */
         advise(pages, at, bytes, MADV_DONTNEED_LOCKED);
     }
 }
@@ -136,5 +136,6 @@ void pc_pages_init(struct pc_pages *pages, const struct pc_kernel *kernel, enum 
 
 uint64_t pc_pages_needed(uint64_t limit_bytes, uint32_t segment_bytes)
 {
-    return whole_pages((limit_bytes / segment_bytes + 1) * segment_bytes) / PC_PAGE_HUGE_BYTES;
+    const uint64_t bytes = (limit_bytes / segment_bytes + 1) * segment_bytes;
+    return whole_pages(bytes, PC_PAGE_HUGE_BYTES) / PC_PAGE_HUGE_BYTES;
 }

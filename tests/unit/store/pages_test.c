@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -40,6 +41,12 @@ static struct machine *machine_of(const struct pc_kernel *kernel)
     return PC_KERNEL_OWNER(kernel, struct machine, kernel);
 }
 
+static int64_t whole_pages(size_t bytes)
+{
+    const int64_t page_bytes = sysconf(_SC_PAGESIZE);
+    return ((int64_t)bytes + page_bytes - 1) / page_bytes * page_bytes;
+}
+
 static int machine_mmap(const struct pc_kernel *kernel, size_t bytes, int protection, int flags,
                         void **out_at)
 {
@@ -53,14 +60,16 @@ static int machine_mmap(const struct pc_kernel *kernel, size_t bytes, int protec
     }
     const int error = pc_kernel_linux()->mmap(pc_kernel_linux(), bytes, protection,
                                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, out_at);
-    machine->mapped_bytes += error == 0 ? (int64_t)bytes : 0;
+    machine->mapped_bytes += error == 0 ? whole_pages(bytes) : 0;
     return error;
 }
 
 static int machine_munmap(const struct pc_kernel *kernel, void *at, size_t bytes)
 {
-    machine_of(kernel)->mapped_bytes -= (int64_t)bytes;
-    return pc_kernel_linux()->munmap(pc_kernel_linux(), at, bytes);
+    machine_of(kernel)->mapped_bytes -= whole_pages(bytes);
+    const int error = pc_kernel_linux()->munmap(pc_kernel_linux(), at, bytes);
+    assert_int_equal(error, 0);
+    return error;
 }
 
 static int machine_madvise(const struct pc_kernel *kernel, void *at, size_t bytes, int advice)
@@ -195,10 +204,11 @@ static void only_large_tables_ask_for_whole_pages(void **state)
     const struct pc_memory *memory = &pages.memory;
     void *small = memory->map(memory->ctx, PC_PAGES_TABLE_MIN / 2);
     assert_int_equal(machine.asked_count, 0);
-    void *large = memory->map(memory->ctx, PC_PAGES_TABLE_MIN);
+    const size_t bytes = PC_PAGES_TABLE_MIN + 1; /* what is behind it begins with a page */
+    void *large = memory->map(memory->ctx, bytes);
     assert_ptr_equal(find(&machine, MADV_HUGEPAGE)->at, large);
     memory->unmap(memory->ctx, small, PC_PAGES_TABLE_MIN / 2);
-    memory->unmap(memory->ctx, large, PC_PAGES_TABLE_MIN);
+    memory->unmap(memory->ctx, large, bytes);
     assert_int_equal(machine.mapped_bytes, 0);
 }
 
