@@ -20,7 +20,8 @@
  *          has it next.
  * Cost     Owner: one addition to take up, a store to lay down. Borrower: a compare-exchange and
  *          an addition.
- * Source   docs/decisions/0023-lending.md. Proof: tests/spin/baton.pml.
+ * Source   docs/decisions/0023-lending.md, 0024-lending-while-awake.md. Proof:
+ *          tests/spin/baton.pml.
  */
 #ifndef PC_RUNTIME_BATON_H
 #define PC_RUNTIME_BATON_H

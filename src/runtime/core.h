@@ -7,9 +7,9 @@
  *          │  run      ready connections: receive, parse, serve, send
  *          │  timers
  *          │  steps    a little upkeep of the places owned here
- *          │  post     what the others must know, and their bells
+ *          │  post     lay the places down; what the others must know, and their bells
  *          │  drain    when stopping: close what is idle, settle, leave
- *          └─ rest     nothing to do: poll the mailbox briefly, lend the places, then sleep
+ *          └─ rest     nothing to do: poll the mailbox briefly, then sleep
  *
  * Owner    The thread that calls pc_core_turn. A test may run many cores in one thread.
  * Memory   Created by its own thread at boot (first touch). Connections are type-stable.

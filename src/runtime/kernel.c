@@ -51,7 +51,8 @@ static int linux_connect(const struct pc_kernel *kernel, int fd, const struct so
 }
 
 /* The calls of every turn bypass the C library: its thread cancellation costs two locked
- * instructions, and errno another page. Sanitizers and hooks want to see the library's. */
+ * instructions, and errno, which is the thread's own, touches another page. Sanitizers and hooks
+ * want to see the library's. */
 #if defined(__x86_64__) && !defined(PC_HOOKS) && !defined(__SANITIZE_ADDRESS__) &&                 \
     !defined(__SANITIZE_THREAD__)
 static inline long direct(long number, long a, const void *b, long c, long d, const void *e, long f)

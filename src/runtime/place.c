@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* place: laying down and taking up, parking, and borrowing from those who sleep. */
+/* place: laying down and taking up, parking, and borrowing from those who are elsewhere. */
 #include "runtime/place.h"
 
 #include "base/hooks.h"

@@ -3,11 +3,12 @@
  * place: when a core may be at its places, and what waits while it may not.
  *
  * A core takes its places up (baton.h) when it has something to do there and lays them down before
- * the next thing that takes long: a send, a bell, sleep. So they lie there while it sleeps, and for
- * most of a turn; others do there what would else need a letter and, often, a waking. When it wants
- * them and one is borrowed, it goes on without them all: calls and its own requests for them are
- * parked, in the order they came, until the borrower's control letter. That takes as long as one
- * thing takes to do; all, because one call may be about several places of a core.
+ * the next thing that takes long: a send, the bells at the end of a phase, sleep. So they lie there
+ * while it sleeps, and for most of a turn; others do there what would else need a letter and,
+ * often, a waking. When it wants them and one is borrowed, it goes on without them all: calls and
+ * its own requests for them are parked, in the order they came, until the borrower's control
+ * letter. That takes as long as one thing takes to do; all, because one call may be about several
+ * places of a core.
  *
  * Owner    The core. pc_place_borrow and give_back (service.h) run on other cores.
  * Memory   Parked calls are linked through themselves.

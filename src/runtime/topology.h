@@ -8,7 +8,7 @@
  * Memory   A machine and a plan each own one array, released by their fini.
  * Core     boot.
  * Limits   PC_CORE_COUNT_MAX cores.
- * Source   DESIGN, section 5; docs/decisions/0030.
+ * Source   docs/decisions/0030.
  */
 #ifndef PC_RUNTIME_TOPOLOGY_H
 #define PC_RUNTIME_TOPOLOGY_H

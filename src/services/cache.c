@@ -260,7 +260,7 @@ static enum pc_serve serve(struct pc_request *request, struct pc_lane *lane)
         !((struct pc_cache_session *)request->session)->let_in) {
         return pc_cache_serve_auth(op);
     }
-    /* Without more ado: these are what most servers live from. */
+    /* One bit tells what most servers are asked most; the rest is told apart in serve_slow. */
     if (PC_LIKELY(op->parsed.plain)) {
         return op->parsed.verb == PC_MEMCACHED_GET ? pc_cache_serve_get(op, lane)
                                                    : pc_cache_serve_meta(op, lane);

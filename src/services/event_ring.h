@@ -7,7 +7,7 @@
  *
  * Owner    Nobody: a lock is held while one event is copied, by whoever writes or reads.
  * Memory   PC_EVENT_RING_BYTES while it is open. What is written to a closed one is lost.
- * Limits   Some 2 600 events of keys of 40 bytes.
+ * Limits   Some 2 900 events of keys of 40 bytes.
  * Order    Numbers rise within a ring, and are unique among rings that count with the same counter.
  * Cost     A lock, a clock, a shared counter and some hundred bytes: only while somebody watches.
  */

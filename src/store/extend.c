@@ -39,7 +39,8 @@ static uint64_t next_of(const struct pc_slice *slice, uint64_t place)
     return pc_word_pair_own(((const struct pc_chunk *)pc_pool_at(slice->pool, place))->next);
 }
 
-static void join(const struct pc_slice *slice, uint64_t place, struct pc_extension *extension)
+static void count_joined(const struct pc_slice *slice, uint64_t place,
+                         struct pc_extension *extension)
 {
     const struct pc_chunk *chunk = pc_pool_at(slice->pool, place);
     extension->joined_bytes += pc_word_own(&chunk->bytes);
@@ -53,7 +54,7 @@ static void plan_front(const struct pc_slice *slice, uint64_t first, uint64_t by
     for (unsigned count = 0; place != 0 && count < PC_JOIN_CHUNKS_MAX &&
                              joins(slice, place, bytes + extension->joined_bytes);
          count++) {
-        join(slice, place, extension);
+        count_joined(slice, place, extension);
         extension->joined = first;
         extension->joined_last = place;
         place = next_of(slice, place);
@@ -71,7 +72,7 @@ static void plan_back(const struct pc_slice *slice, const uint64_t *tail, uint64
            joins(slice, tail[(at - 1) % PC_JOIN_CHUNKS_MAX], bytes + extension->joined_bytes)) {
         at--;
         extension->joined = tail[at % PC_JOIN_CHUNKS_MAX];
-        join(slice, extension->joined, extension);
+        count_joined(slice, extension->joined, extension);
     }
     extension->joined_last = at < count ? tail[(count - 1) % PC_JOIN_CHUNKS_MAX] : 0;
     extension->kept = at > 0 ? tail[(at - 1) % PC_JOIN_CHUNKS_MAX] : 0;

@@ -10,6 +10,7 @@
  *     history.c what was evicted           balance.c sharing among slices
  *     walk.c    all items, for dumps       compact.c room where nothing is evicted
  *     hot.c     which keys are asked for   extend.c  values in chunks that grow
+ *     peek.c    reading without owning     tell.c    what logs hear
  *
  * Owner    The slice's core. flush_sequence and the index are read by others (peek.c).
  */
@@ -292,11 +293,6 @@ uint64_t pc_slice_cas(const struct pc_slice *slice, const struct pc_look *look);
 /* Take the slot away and count the item and its chunks dead. */
 void pc_slice_unlink(struct pc_slice *slice, const struct pc_slot_at *at, enum pc_end why);
 
-/* --- tell.c: what logs hear --- */
-
-/* The item in that slot is about to go. */
-void pc_slice_evicting(const struct pc_slice *slice, const struct pc_slot_at *at);
-
 /* The item at `place` was flushed, as far as its segment says. */
 bool pc_slice_flushed(const struct pc_slice *slice, uint64_t place);
 
@@ -309,6 +305,11 @@ bool pc_slice_short(const struct pc_slice *slice);
 
 /* Evict a little ahead of need, in proportion to what is written. Before anything is looked up. */
 void pc_slice_pace(struct pc_slice *slice, uint32_t now, uint64_t bytes);
+
+/* --- tell.c: what logs hear --- */
+
+/* The item in that slot is about to go. */
+void pc_slice_evicting(const struct pc_slice *slice, const struct pc_slot_at *at);
 
 /* --- write.c: storing --- */
 

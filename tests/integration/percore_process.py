@@ -29,7 +29,7 @@ def wait_until(condition, what="did not come about", seconds=SECONDS):
 
 
 class PercoreProcess:
-    """with CacheProcess("--cores", "2") as cache: ... cache.address ..."""
+    """Derive from it: __enter__ starts it and waits until it serves, __exit__ ends it."""
 
     def __init__(self, *words):
         self.command = [os.environ["PERCORE"], *words]

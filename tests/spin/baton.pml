@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * baton: a core's places are worked at by the core, or by borrowers while it is elsewhere (DESIGN
- * rule 6).
+ * baton: a core's places are worked at by the core, or by borrowers while it is elsewhere
+ * (docs/decisions/0023, 0024).
  *
  * The word is that of baton.h: LENT, and a bit for each of two places that is borrowed. Two
  * borrowers have WORKS pieces of work each, the first at either place, the second at place 0. Each
  * tries to borrow; where it is refused it posts a letter to the owner and rings if needed. The owner
  * takes its places up when there is something to do, or when it likes, and lays them down when that
  * is done, always before it sleeps; if one is borrowed it parks letters until the control letter of
- * whoever gives back the last. All work is done in the end, at
- * each place by one at a time; a letter nobody serves is an invalid end state, and a control letter
- * posted twice trips an assertion.
+ * whoever gives back the last. All work is done in the end, at each place by one at a time; a letter
+ * nobody serves is an invalid end state, and a control letter posted twice trips an assertion.
  *
  * Must fail: BROKEN_SILENT_GIVE_BACK  the last is given back, and no control letter posted
  *            BROKEN_BLIND_GIVE_BACK   the word is looked at, then stored

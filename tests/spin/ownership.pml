@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ownership: the word by which a connection changes hands (DESIGN rule 1).
+ * ownership: the word by which a connection changes hands.
  *
  * The kernel delivers EDGES bursts of bytes; it reports edges to the home core only. Home queues the
  * connection; home or a thief takes it, reads all there is and gives it back. What happens meanwhile

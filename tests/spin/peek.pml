@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * peek: any core reads a slice by copying and checking; only the owner writes (DESIGN rule 4).
+ * peek: any core reads a slice by copying and checking; only the owner writes.
  *
  * One bucket with one slot for one key, two places of two words each. The owner stores the key anew
  * in the other place and then uses the old place for another key, or changes the words where they
- * are; CHANGES times, in any mix. A store that is a release waits until all earlier stores of the owner are in
- * memory; its other stores may become visible at any time and in any order. The reader peeks twice:
- * what it accepts is whole, is the key's, and is no older than what was acknowledged before.
+ * are; CHANGES times, in any mix. A store that is a release waits until all earlier stores of the
+ * owner are in memory; its other stores may become visible at any time and in any order. The reader
+ * peeks twice: what it accepts is whole, is the key's, and is no older than what was acknowledged
+ * before.
  *
  * Must fail: BROKEN_NO_RECHECK      the reader takes what it copied
  *            BROKEN_EARLY_RECHECK   no acquire: the version is loaded again before the words are

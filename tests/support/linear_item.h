@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * linear_item: one memcached item, one call at a time; what linear.c tries orders on.
+ * linear_item: one memcached item, one call at a time; what linear_search.c tries orders on.
  *
  * A state is a few numbers, so that states can be compared and remembered. Values are kept once, in
  * a table that gives each content a number.

@@ -10,8 +10,8 @@
  * It checks, and says as `trouble`: requests of a connection start in order and once; none starts
  * while an earlier one asked others to wait; input stays put, also for calls elsewhere; scratch is
  * zero at first; calls run once, at their place or where it is borrowed, alone there, in order per
- * connection and place; bodies are
- * placed as asked; every hold is released exactly once; every request ends before its session.
+ * connection and place; bodies are placed as asked; every hold is released exactly once; every
+ * request ends before its session.
  *
  * Core     Each function says; the service itself runs on whatever lane it is given.
  */

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define PC_SCRIPT_PIPE_BYTES 65536u
+
 bool pc_script_chance(struct pc_script *script, unsigned rate)
 {
     return rate != 0 && pc_random_below(&script->random, rate) == 0;

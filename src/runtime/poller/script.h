@@ -14,7 +14,7 @@
  * Memory   A pipe's room is allocated with its connection. fini frees what is left.
  * Limits   PC_SCRIPT_SOCKET_MAX sockets; plan.pipe_bytes a pipe; one send in flight a socket.
  * Units    Rates say "once in so many"; 0 means never. Times are nanoseconds of the fake clock.
- * Source   DESIGN, section 7, rules 7 and 10; docs/decisions/0050-scripted-kernel.md.
+ * Source   docs/decisions/0050-scripted-kernel.md.
  */
 #ifndef PC_RUNTIME_POLLER_SCRIPT_H
 #define PC_RUNTIME_POLLER_SCRIPT_H
